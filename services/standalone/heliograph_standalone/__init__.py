@@ -1,0 +1,1 @@
+"""The Heliograph standalone."""

@@ -1,0 +1,48 @@
+"""The roles and what each may do, as one table."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """The platform's roles; a token may carry others, which backends may ask for."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    JOB_MANAGER = "job manager"
+    QUEUE_MANAGER = "queue manager"
+    AGENT = "agent"
+    USER = "user"
+    ANONYMOUS = "anonymous"
+
+
+class Action(StrEnum):
+    """What a role may allow."""
+
+    SUBMIT = "submit jobs"
+    SEE_OWN = "see one's own jobs"
+    SEE_ALL = "see everybody's jobs"
+    CHANGE_OWN = "cancel and retry one's own jobs"
+    CHANGE_ALL = "cancel and retry everybody's jobs"
+    REMOVE_BACKENDS = "remove announced backends"
+
+
+_OWN = frozenset({Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN})
+
+# Queue managers and agents act on pull queues; what they may do there comes with those.
+ALLOWED: dict[Role, frozenset[Action]] = {
+    Role.ADMIN: frozenset(Action),
+    Role.OPERATOR: _OWN | {Action.SEE_ALL, Action.CHANGE_ALL},
+    Role.JOB_MANAGER: _OWN | {Action.SEE_ALL},
+    Role.QUEUE_MANAGER: _OWN,
+    Role.AGENT: frozenset({Action.SEE_OWN}),
+    Role.USER: _OWN,
+    Role.ANONYMOUS: frozenset({Action.SUBMIT, Action.SEE_OWN}),
+}
+
+_KNOWN = {role.value: role for role in Role}
+
+
+def may(roles: Iterable[str], action: Action) -> bool:
+    """Say whether one of the roles allows the action; words that are no role of the platform allow nothing."""
+    return any(action in ALLOWED[_KNOWN[role]] for role in roles if role in _KNOWN)

@@ -1,0 +1,121 @@
+"""The job as the services see it: frozen values, made from stored documents by ``documents``."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from heliograph.jobs.states import ErrorKind, State
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of state, as the history keeps it. ``seq`` rises by one with each change of a job."""
+
+    id: str
+    seq: int
+    series: int
+    at: datetime
+    state: State
+    by: str
+    stage: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job until ``until``; ``token`` fences every write of its holder."""
+
+    holder: str
+    token: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, or why its last attempt did."""
+
+    kind: ErrorKind
+    message: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a job made: its name, its id in the file store, media type, size in bytes and SHA-256 (hex)."""
+
+    name: str
+    file: str
+    media_type: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request for work and what became of it.
+
+    ``parameters`` and ``result`` are JSON values. Times are UTC. ``progress`` lies in 0..1. ``seq`` counts changes of
+    state, ``series`` the runs from first queued to over, ``attempt`` the claims within a series.
+    """
+
+    id: str
+    queue: str
+    owner: str
+    state: State
+    series: int
+    seq: int
+    attempt: int
+    max_attempts: int
+    priority: int
+    parameters: Any
+    created_at: datetime
+    updated_at: datetime
+    backend: str | None = None
+    name: str | None = None
+    group: str | None = None
+    parent: str | None = None
+    stage: str | None = None
+    progress: float | None = None
+    eta_seconds: float | None = None
+    message: str | None = None
+    result: Any = None
+    error: JobError | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    inputs: tuple[str, ...] = ()
+    cancel_requested: bool = False
+    not_before: datetime | None = None
+    start_before: datetime | None = None
+    timeout_seconds: float | None = None
+    handler: str | None = None
+    notify: dict[str, Any] = field(default_factory=dict)
+    traceparent: str | None = None
+    lease: Lease | None = None
+    history: tuple[Change, ...] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be stored, judged and complete; the store adds its times, its first change and its event."""
+
+    id: str
+    queue: str
+    owner: str
+    parameters: Any
+    backend: str | None = None
+    name: str | None = None
+    group: str | None = None
+    parent: str | None = None
+    priority: int = 0
+    max_attempts: int = 3
+    not_before: datetime | None = None
+    start_before: datetime | None = None
+    timeout_seconds: float | None = None
+    handler: str | None = None
+    inputs: tuple[str, ...] = ()
+    notify: dict[str, Any] = field(default_factory=dict)
+    traceparent: str | None = None
+    idempotency: tuple[str, str] | None = None  # the client's key, and the digest of what was asked for
+    identity: str | None = None  # keyed hash of queue and canonical input: what counts as "the same request"
+    retention_seconds: float | None = None

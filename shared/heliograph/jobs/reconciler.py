@@ -1,0 +1,74 @@
+"""The reconciler: does what time alone asks for. It runs in every api and worker; a lock lets one act at a time."""
+
+import asyncio
+import random
+from datetime import timedelta
+
+import structlog
+from prometheus_client import Counter
+
+from heliograph.jobs.relay import Relay
+from heliograph.jobs.store.upkeep import UpkeepStore
+from heliograph.locks import Locks
+from heliograph.storage import Database, Files, StoreUnavailableError
+
+_log = structlog.get_logger()
+
+PERIOD_SECONDS = 2.0
+LOCK = "reconciler"
+LOCK_LENGTH = timedelta(seconds=10)
+SWEEP_FILES_EVERY = timedelta(hours=1)
+UNLISTED_FILE_AGE = timedelta(days=1)  # a job that is still being submitted or run may list it yet
+
+LOST = Counter("heliograph_leases_lost_total", "Attempts whose worker was lost")
+
+
+class Reconciler:
+    """Makes waiting jobs due, ends what came too late, takes back lost leases, removes what is no longer kept."""
+
+    def __init__(
+        self, database: Database, upkeep: UpkeepStore, relay: Relay, locks: Locks, artifacts: Files, uploads: Files
+    ) -> None:
+        self._database = database
+        self._upkeep = upkeep
+        self._relay = relay
+        self._locks = locks
+        self._artifacts = artifacts
+        self._uploads = uploads
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; an outage of the database pauses it."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            try:
+                if await self._locks.take(LOCK, LOCK_LENGTH):
+                    await self.reconcile()
+                    if await self._locks.take("file-sweep", SWEEP_FILES_EVERY):
+                        await self.sweep_files()
+            except StoreUnavailableError:
+                _log.debug("reconciler waits for the database")
+
+    async def reconcile(self) -> None:
+        """Do once all that time asks for now."""
+        await self._upkeep.make_due()
+        for job in await self._upkeep.expire_unstarted():
+            self._relay.nudge(job)
+        for lost in await self._upkeep.lost_leases():
+            if await self._upkeep.take_back(lost, self._database.connected_for):
+                LOST.inc()
+                _log.warning("lease lost, job taken back", job=lost.job)
+                self._relay.nudge(lost.job)
+        async for expired in self._upkeep.expired():
+            for file in expired.files:
+                await self._artifacts.delete(file)
+            await self._upkeep.remove(expired.job)
+
+    async def sweep_files(self) -> None:
+        """Delete files of more than a day that no job lists."""
+        before = await self._database.now() - UNLISTED_FILE_AGE
+        async for batch in self._artifacts.older_than(before):
+            for file in await self._upkeep.unlisted_artifacts(batch):
+                await self._artifacts.delete(file)
+        async for batch in self._uploads.older_than(before):
+            for file in await self._upkeep.unlisted_inputs([file for file, _ in batch]):
+                await self._uploads.delete(file)

@@ -1,0 +1,98 @@
+"""The one builder of changes of state.
+
+A change is one conditional update of one document. It mints the next ``seq`` itself and uses it in the history entry,
+in the outgoing event and in the note that people are to be told, so that none of them can exist without the others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from heliograph.ids import new_id
+from heliograph.jobs.states import TOLD, State
+from heliograph.jobs.store.expressions import IS_HELD, IS_OVER, NOW, REMOVE, TARGET, Expression, after, literal, when
+
+HISTORY_KEPT = 200
+
+_LEAVES_SERIES = ("result", "error", "artifacts", "ended_at", "started_at", "progress", "eta_seconds", "stage",
+                  "message", "not_before", "expires_at", "purging")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """A change to be made: who makes it, the state it leads to, and the fields it sets (as expressions).
+
+    ``id`` stays in the history: a change whose answer was lost is repeated under the same id and recognised.
+    """
+
+    by: str
+    target: Expression
+    fields: Mapping[str, Expression] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    starts_series: bool = False
+    id: str = field(default_factory=new_id)
+
+    def condition(self, where: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``where`` and "this change is not made yet"."""
+        return {**where, "history.id": {"$ne": self.id}}
+
+    def pipeline(self) -> list[dict[str, Any]]:
+        """Return the update."""
+        told_states = [*TOLD, State.QUEUED] if self.starts_series else list(TOLD)
+        told = {"$and": [{"$in": ["$state", literal(told_states)]}, {"$ne": ["$notify.told", literal(False)]}]}
+        entry = {
+            "id": literal(self.id), "seq": "$seq", "series": "$series", "at": NOW, "state": "$state",
+            "stage": "$stage", "message": "$message", "by": literal(self.by),
+        }  # fmt: skip
+        history = {"$concatArrays": ["$history", [entry]]}
+        due = [{"seq": "$seq", "at": NOW}]
+        return [
+            {"$set": {"_target": self.target}},
+            {"$set": {
+                "state": TARGET,
+                "seq": {"$add": ["$seq", 1]},
+                "updated_at": NOW,
+                "ended_at": when(IS_OVER, NOW, REMOVE),
+                "expires_at": when(
+                    {"$and": [IS_OVER, {"$gt": ["$retention_ms", 0]}]}, after("$retention_ms"), REMOVE
+                ),
+                "lease": when(IS_HELD, "$lease", REMOVE),
+                "slots": when(IS_HELD, "$slots", REMOVE),
+                **self.fields,
+            }},
+            {"$set": {
+                "history": {"$slice": [history, -HISTORY_KEPT]},
+                "outbox": {"$concatArrays": ["$outbox", [{**entry, "attempt": "$attempt", "told": told}]]},
+                "notices_due": when(told, {"$concatArrays": ["$notices_due", due]}, "$notices_due"),
+            }},
+            {"$unset": ["_target", *self.unset]},
+        ]  # fmt: skip
+
+
+def end_or_requeue(retry_milliseconds: int | None) -> tuple[Expression, dict[str, Expression]]:
+    """Return the target, and the fields, of a job that lost its attempt and may have another.
+
+    ``cancelled`` where somebody wished so, ``queued`` while attempts are left, else ``failed``.
+    """
+    wait = retry_milliseconds or 0
+    target = {"$switch": {
+        "branches": [
+            {"case": "$cancel_requested", "then": State.CANCELLED.value},
+            {"case": {"$lt": ["$attempt", "$max_attempts"]}, "then": State.QUEUED.value},
+        ],
+        "default": State.FAILED.value,
+    }}  # fmt: skip
+    fields = {
+        "due": when(IS_OVER, True, literal(wait == 0)),
+        "not_before": when(IS_OVER, "$not_before", after(literal(wait))),
+    }
+    return target, fields
+
+
+def reopening(by: str) -> ChangePlan:
+    """Return the change that starts a new series of a job that is over."""
+    fields = {
+        "series": {"$add": ["$series", 1]}, "attempt": literal(0), "cancel_requested": literal(False),
+        "due": literal(True),
+    }  # fmt: skip
+    return ChangePlan(by, literal(State.QUEUED.value), fields, unset=_LEAVES_SERIES, starts_series=True)

@@ -1,0 +1,153 @@
+"""Jobs by id: stored, read, cancelled, reopened."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+
+from heliograph.errors import ConflictError, NotFoundError
+from heliograph.jobs.model import Job, JobError, NewJob
+from heliograph.jobs.states import HELD, OVER, ErrorKind, State
+from heliograph.jobs.store.apply import apply_change
+from heliograph.jobs.store.changes import ChangePlan, reopening
+from heliograph.jobs.store.documents import error_document, new_document, to_job
+from heliograph.jobs.store.expressions import literal
+from heliograph.jobs.store.indexes import JOBS
+from heliograph.storage import Batcher, Database, DuplicateError, StoreUnavailableError, encoded, insert_each
+from heliograph.storage.errors import translated
+
+# A view of a job leaves out what grows: its history and what is still to be told.
+VIEW = {"history": 0, "outbox": 0, "notices_due": 0}
+_CANCEL_TRIES = 5  # each loses only to a change of state in the same millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """The job that an idempotency key stands for already, and the digest of what was asked for under it."""
+
+    job: Job
+    digest: str
+
+
+class JobStore:
+    """Stores and changes jobs by id."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.collection(JOBS)
+        self._inserts: Batcher[RawBSONDocument, None] = Batcher(self._insert_batch)
+
+    async def insert(self, new: NewJob) -> Job | KnownRequest:
+        """Store a job, journaled, and return it; or the job that its idempotency key stands for already.
+
+        Raises
+        ------
+        InvalidInputError
+            It holds what cannot be stored.
+        StoreUnavailableError
+            The database is away. Whether the job was stored is unknown; the same key will tell.
+        """
+        document = new_document(new, _now())
+        raw = encoded(document)
+        try:
+            await self._inserts.submit(new.id, raw, len(raw.raw))
+        except DuplicateError:
+            if new.idempotency is None:
+                raise
+            known = await self._by_key(new.owner, new.idempotency[0])
+            if known is None:
+                raise
+            return known
+        return to_job(document)
+
+    async def get(self, identifier: str, *, owner: str | None = None) -> Job:
+        """Return a job; with ``owner``, only where it is theirs.
+
+        Raises
+        ------
+        NotFoundError
+            There is none, or it is not theirs: the two look alike.
+        """
+        where = {"_id": identifier} if owner is None else {"_id": identifier, "owner": owner}
+        with translated():
+            found = await self._jobs.find_one(where, VIEW)
+        if found is None:
+            raise NotFoundError(f"there is no job {identifier}")
+        return to_job(found)
+
+    async def with_history(self, identifier: str, *, owner: str | None = None) -> Job:
+        """Return a job with its history (the last 200 changes of state)."""
+        where = {"_id": identifier} if owner is None else {"_id": identifier, "owner": owner}
+        with translated():
+            found = await self._jobs.find_one(where)
+        if found is None:
+            raise NotFoundError(f"there is no job {identifier}")
+        return to_job(found)
+
+    async def cancel(self, identifier: str, by: str, message: str | None = None) -> Job:
+        """End a queued job; leave a wish with the holder of a held one. Wishing twice is harmless.
+
+        Raises
+        ------
+        ConflictError
+            The job is over.
+        """
+        error = JobError(ErrorKind.CANCELLED, message or "cancelled on request")
+        fields = {"cancel_requested": literal(True), "error": literal(error_document(error))}
+        plan = ChangePlan(by, literal(State.CANCELLED.value), fields)
+        for _ in range(_CANCEL_TRIES):
+            ended = await apply_change(self._jobs, {"_id": identifier, "state": State.QUEUED.value}, plan)
+            if ended:
+                return to_job(ended)
+            with translated():
+                wished = await self._jobs.find_one_and_update(
+                    {"_id": identifier, "state": {"$in": list(HELD)}},
+                    {"$set": {"cancel_requested": True}, "$currentDate": {"updated_at": True}},
+                    projection=VIEW, return_document=True,
+                )  # fmt: skip
+            if wished:
+                return to_job(wished)
+            job = await self.get(identifier)
+            if job.state in OVER:
+                raise ConflictError(f"the job is {job.state} already")
+        raise ConflictError("the job keeps changing; try again")
+
+    async def reopen(self, identifier: str, by: str) -> Job:
+        """Start a new series of a job that is over.
+
+        Raises
+        ------
+        ConflictError
+            The job is not over, or it is being removed.
+        """
+        where = {"_id": identifier, "state": {"$in": list(OVER)}, "purging": {"$ne": True}}
+        reopened = await apply_change(self._jobs, where, reopening(by))
+        if reopened:
+            return to_job(reopened)
+        job = await self.get(identifier)
+        raise ConflictError(f"the job is {job.state}; only one that is over can be run again")
+
+    async def _by_key(self, owner: str, key: str) -> KnownRequest | None:
+        with translated():
+            found = await self._jobs.find_one({"owner": owner, "idempotency.key": key}, VIEW)
+        return KnownRequest(to_job(found), found["idempotency"]["digest"]) if found else None
+
+    async def _insert_batch(self, documents: Any) -> list[Exception | None]:  # noqa: ANN401 - as the batcher hands on
+        try:
+            return await insert_each(self._jobs, documents)
+        except StoreUnavailableError:
+            # Written or not is unknown. The ids are fresh, so a second try tells: one that exists is ours.
+            await asyncio.sleep(0)
+            outcomes = await insert_each(self._jobs, documents)
+        return [None if _is_ours(outcome) else outcome for outcome in outcomes]
+
+
+def _is_ours(outcome: Exception | None) -> bool:
+    return isinstance(outcome, DuplicateError) and outcome.index == {"_id"}
+
+
+def _now() -> datetime:
+    """Return the time as the database keeps it, to the millisecond."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,100 @@
+"""Lists of jobs, page by page.
+
+A page is found by key, not by number: its cursor names the last job seen, so that jobs that come or go meanwhile
+neither repeat nor hide others.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from heliograph.errors import InvalidInputError
+from heliograph.jobs.model import Job
+from heliograph.jobs.states import State
+from heliograph.jobs.store.documents import to_job
+from heliograph.jobs.store.indexes import JOBS
+from heliograph.jobs.store.jobs import VIEW
+from heliograph.storage import Database
+from heliograph.storage.errors import translated
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What to list; None and empty mean any. Times are inclusive at their lower and exclusive at their upper end."""
+
+    owner: str | None = None
+    states: Sequence[State] = field(default=())
+    backend: str | None = None
+    queue: str | None = None
+    group: str | None = None
+    name: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of jobs, and the cursor of the next where there is one."""
+
+    jobs: tuple[Job, ...]
+    next: str | None
+
+
+class Listing:
+    """Lists jobs: the newest first, or, with ``updated_after``, what changed since, in the order of the changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.collection(JOBS)
+
+    async def page(self, criteria: Criteria, *, limit: int, cursor: str | None = None) -> Page:
+        """Return a page of at most ``limit`` jobs; ``InvalidInputError`` where the cursor is not one of ours."""
+        conditions: list[dict[str, Any]] = [_where(criteria)]
+        by_update = criteria.updated_after is not None
+        if cursor is not None:
+            conditions.append(_beyond(cursor, by_update=by_update))
+        order = [("updated_at", 1), ("_id", 1)] if by_update else [("_id", -1)]
+        with translated():
+            found = await self._jobs.find({"$and": conditions}, VIEW).sort(order).limit(limit + 1).to_list(limit + 1)
+        jobs = tuple(to_job(document) for document in found[:limit])
+        more = len(found) > limit
+        return Page(jobs, _cursor(jobs[-1], by_update=by_update) if more else None)
+
+
+def _where(criteria: Criteria) -> dict[str, Any]:
+    where: dict[str, Any] = {}
+    for name in ("owner", "backend", "queue", "group", "name"):
+        value = getattr(criteria, name)
+        if value is not None:
+            where[name] = value
+    if criteria.states:
+        where["state"] = {"$in": [state.value for state in criteria.states]}
+    created = {"$gte": criteria.created_after, "$lt": criteria.created_before}
+    created = {operator: moment for operator, moment in created.items() if moment is not None}
+    if created:
+        where["created_at"] = created
+    if criteria.updated_after is not None:
+        where["updated_at"] = {"$gte": criteria.updated_after}
+    return where
+
+
+def _cursor(job: Job, *, by_update: bool) -> str:
+    place = [job.id, job.updated_at.isoformat()] if by_update else [job.id]
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def _beyond(cursor: str, *, by_update: bool) -> dict[str, Any]:
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if by_update:
+            identifier, moment = str(place[0]), datetime.fromisoformat(place[1]).astimezone(UTC)
+            return {"$or": [{"updated_at": {"$gt": moment}}, {"updated_at": moment, "_id": {"$gt": identifier}}]}
+        (identifier,) = place
+        return {"_id": {"$lt": str(identifier)}}
+    except (binascii.Error, ValueError, TypeError, IndexError, UnicodeError) as error:
+        raise InvalidInputError.of("cursor", "this is not a cursor of this list") from error

@@ -1,0 +1,144 @@
+"""What the reconciler asks and does: work whose time has come, leases whose holder is gone, jobs to be removed."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from heliograph.jobs.model import Artifact, JobError
+from heliograph.jobs.states import HELD, OVER, ErrorKind, State
+from heliograph.jobs.store.apply import apply_change
+from heliograph.jobs.store.changes import ChangePlan, end_or_requeue
+from heliograph.jobs.store.documents import error_document
+from heliograph.jobs.store.expressions import NOW, is_past, literal
+from heliograph.jobs.store.indexes import JOBS
+from heliograph.storage import Database
+from heliograph.storage.errors import translated
+
+BATCH = 100
+BY = "reconciler"
+
+
+@dataclass(frozen=True, slots=True)
+class LostLease:
+    """A held job whose lease ran out."""
+
+    job: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A job whose time of keeping is over, marked as being removed, and the files it lists."""
+
+    job: str
+    files: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+class UpkeepStore:
+    """Finds what time alone has changed, and changes it."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.collection(JOBS)
+        self._logs = database.collection("logs")
+
+    async def make_due(self) -> int:
+        """Let jobs be claimed whose ``not_before`` has come; return how many."""
+        where = {
+            "state": State.QUEUED.value, "due": False, "not_before": {"$type": "date"},
+            "$expr": {"$lte": ["$not_before", NOW]},
+        }  # fmt: skip
+        with translated():
+            count: int = (await self._jobs.update_many(where, {"$set": {"due": True}})).modified_count
+        return count
+
+    async def next_due(self) -> timedelta | None:
+        """Return how long it is until the next waiting job becomes due; None where none waits."""
+        with translated():
+            rows = await self._jobs.aggregate([
+                {"$match": {"state": State.QUEUED.value, "due": False, "not_before": {"$type": "date"}}},
+                {"$sort": {"not_before": 1}}, {"$limit": 1},
+                {"$project": {"wait": {"$subtract": ["$not_before", NOW]}}},
+            ]).to_list(1)  # fmt: skip
+        return timedelta(milliseconds=max(0, rows[0]["wait"])) if rows else None
+
+    async def expire_unstarted(self) -> list[str]:
+        """End queued jobs whose ``start_before`` has passed; return their ids."""
+        where = {"state": State.QUEUED.value, "start_before": {"$type": "date"}, "$expr": is_past("$start_before")}
+        with translated():
+            found = await self._jobs.find(where, {"_id": 1}).to_list(BATCH)
+        error = JobError(ErrorKind.EXPIRED, "it was not begun in time")
+        ended = []
+        for document in found:
+            plan = ChangePlan(BY, literal(State.CANCELLED.value), {"error": literal(error_document(error))})
+            if await apply_change(self._jobs, {"_id": document["_id"], **where}, plan):
+                ended.append(document["_id"])
+        return ended
+
+    async def lost_leases(self) -> list[LostLease]:
+        """Return held jobs whose lease has run out by the server's clock."""
+        where = {"lease.until": {"$type": "date"}, "$expr": {"$lt": ["$lease.until", NOW]}}
+        with translated():
+            found = await self._jobs.find(where, {"lease.token": 1}).to_list(BATCH)
+        return [LostLease(document["_id"], document["lease"]["token"]) for document in found]
+
+    async def take_back(self, lost: LostLease, connected_for: timedelta) -> bool:
+        """Queue a job again whose holder is gone; or end it ``cancelled`` or, out of attempts, ``failed``.
+
+        Only a lease no longer than ``connected_for`` is called lost: while the database was away for us it was away
+        for the holder too, and the holder gets one lease's length to renew.
+        """
+        target, fields = end_or_requeue(None)
+        error = JobError(ErrorKind.LOST, "its worker was lost")
+        plan = ChangePlan(BY, target, {**fields, "error": literal(error_document(error))})
+        connected = literal(int(connected_for / timedelta(milliseconds=1)))
+        where = {
+            "_id": lost.job, "lease.token": lost.token, "state": {"$in": list(HELD)},
+            "lease.until": {"$type": "date"},
+            "$expr": {"$and": [{"$lt": ["$lease.until", NOW]}, {"$lte": ["$lease.ms", connected]}]},
+        }  # fmt: skip
+        return await apply_change(self._jobs, where, plan) is not None
+
+    async def expired(self) -> AsyncIterator[Expired]:
+        """Mark jobs whose time of keeping is over, and yield each; reopening refuses a marked one."""
+        candidates = {"expires_at": {"$type": "date"}, "$expr": is_past("$expires_at")}
+        with translated():
+            found = await self._jobs.find(candidates, {"_id": 1}).to_list(BATCH)
+            for document in found:
+                marked = await self._jobs.find_one_and_update(
+                    {
+                        "_id": document["_id"], "state": {"$in": list(OVER)}, "outbox.0": {"$exists": False},
+                        "notices_due.0": {"$exists": False}, **candidates,
+                    },
+                    {"$set": {"purging": True}},
+                    projection={"artifacts": 1, "inputs": 1},
+                )  # fmt: skip
+                if marked:
+                    artifacts = tuple(Artifact(**artifact).file for artifact in marked.get("artifacts", ()))
+                    yield Expired(marked["_id"], artifacts, tuple(marked.get("inputs", ())))
+
+    async def remove(self, job: str) -> None:
+        """Remove a marked job with its log."""
+        with translated():
+            await self._logs.delete_many({"job": job})
+            await self._jobs.delete_one({"_id": job, "purging": True})
+
+    async def unlisted_artifacts(self, files: Iterable[tuple[str, str | None]]) -> list[str]:
+        """Return those files (each with the job it was stored for) that no job lists."""
+        wanted = list(files)
+        listed: set[str] = set()
+        with translated():
+            jobs = self._jobs.find({"_id": {"$in": [job for _, job in wanted]}}, {"artifacts.file": 1})
+            async for document in jobs:
+                listed.update(artifact["file"] for artifact in document.get("artifacts", ()))
+        return [file for file, _ in wanted if file not in listed]
+
+    async def unlisted_inputs(self, uploads: Iterable[str]) -> list[str]:
+        """Return those uploads that no job uses."""
+        wanted = list(uploads)
+        used: set[str] = set()
+        with translated():
+            where = {"inputs.0": {"$exists": True}, "inputs": {"$in": wanted}}
+            async for document in self._jobs.find(where, {"inputs": 1}):
+                used.update(document["inputs"])
+        return [upload for upload in wanted if upload not in used]

@@ -1,0 +1,78 @@
+"""What the settings of the services share: where they come from, and how a missing one is told.
+
+Each service has one frozen object of settings, made at start from the environment (``HELIOGRAPH_...``; a secret may
+be a file named by ``HELIOGRAPH_..._FILE``). Nothing else reads the environment.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from heliograph.faults import Point
+
+PREFIX = "HELIOGRAPH_"
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads a setting from the file that ``HELIOGRAPH_<NAME>_FILE`` names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002 - the base's signature
+        """Return the file's content without the line end."""
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    mongodb_url: str = Field(description="MongoDB, the truth: mongodb://host:27017/?replicaSet=rs0")
+    mongodb_database: str = Field(default="heliograph", description="The database's name")
+    bus_url: str = Field(description="The bus: amqp://user:password@host:5672/ or, in one process, memory://")
+    public_url: str = Field(
+        default="http://localhost:8000", description="Where people reach the api; links in messages begin with it"
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="The least that is logged"
+    )
+    fault_point: Point | None = Field(default=None, description="For tests alone: where this process kills itself")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment, then secret files."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings, or end the process with a message that says what to set."""
+        try:
+            return cls()
+        except ValidationError as error:
+            sys.exit(explain(cls, error))
+
+
+def explain(settings: type[ServiceSettings], error: ValidationError) -> str:
+    """Say in a few lines which settings are missing or wrong, and what each is for."""
+    lines = ["heliograph cannot start:"]
+    for fault in error.errors(include_url=False, include_input=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        about = settings.model_fields[name].description if name in settings.model_fields else None
+        wrong = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        lines.append(f"  {PREFIX}{name.upper()} {wrong}" + (f" ({about})" if about else ""))
+    return "\n".join(lines)

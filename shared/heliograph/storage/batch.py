@@ -1,0 +1,80 @@
+"""Group commit: writes that arrive while one batch is in flight travel together in the next.
+
+An idle caller waits for nothing; a busy service pays one round trip and one journal flush for many writes.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+MOST_OPERATIONS = 500
+MOST_BYTES = 8 * 1024 * 1024  # half of what one message to the server may hold
+
+Operation = TypeVar("Operation")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Operation, Outcome]):
+    key: str
+    operation: Operation
+    size: int
+    outcome: asyncio.Future[Outcome]
+
+
+class Batcher(Generic[Operation, Outcome]):
+    """Gathers operations into batches, one in flight at a time.
+
+    ``write`` gets a batch and returns, in order, an outcome or an exception for each operation; an exception that it
+    raises belongs to all of the batch. No batch holds two operations with the same key.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Operation]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
+        self._write = write
+        self._waiting: deque[_Waiting[Operation, Outcome]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, key: str, operation: Operation, size: int) -> Outcome:
+        """Write ``operation`` (encoded already, ``size`` bytes) with whatever else waits; return its own outcome."""
+        waiting = _Waiting(key, operation, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run(), name="batcher")
+        outcome: Outcome = await waiting.outcome
+        return outcome
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                outcomes = await self._write([waiting.operation for waiting in batch])
+            except Exception as error:  # noqa: BLE001 - handed to every caller of the batch, who raise it
+                outcomes = [error] * len(batch)
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if waiting.outcome.done():
+                    continue  # its caller went away; the write itself stands
+                if isinstance(outcome, Exception):
+                    waiting.outcome.set_exception(outcome)
+                else:
+                    waiting.outcome.set_result(outcome)
+
+    def _take(self) -> list[_Waiting[Operation, Outcome]]:
+        batch: list[_Waiting[Operation, Outcome]] = []
+        later: list[_Waiting[Operation, Outcome]] = []
+        keys: set[str] = set()
+        size = 0
+        while self._waiting and len(batch) < MOST_OPERATIONS:
+            waiting = self._waiting[0]
+            if batch and size + waiting.size > MOST_BYTES:
+                break
+            self._waiting.popleft()
+            if waiting.key in keys:
+                later.append(waiting)
+                continue
+            keys.add(waiting.key)
+            batch.append(waiting)
+            size += waiting.size
+        self._waiting.extendleft(reversed(later))
+        return batch

@@ -1,0 +1,1 @@
+"""The real parts that tests start for themselves, each in a folder of its own."""
