@@ -20,7 +20,7 @@ PREFIX = "HELIOGRAPH_"
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads a setting from the file that ``HELIOGRAPH_<NAME>_FILE`` names."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002 - the base's signature
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's signature
         """Return the file's content without the line end."""
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
         return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from heliograph_standalone.mongod import Mongod, MongodError, MongodMissingPartError, find_mongod
 from pymongo import MongoClient
 from pymongo.errors import ServerSelectionTimeoutError
+
+from heliograph_standalone.mongod import Mongod, MongodError, MongodMissingPartError, find_mongod
 
 try:
     find_mongod()
@@ -125,9 +126,9 @@ def test_a_suspended_one_holds_connections_and_goes_on_when_resumed(mongod: Mong
     with MongoClient[dict[str, Any]](mongod.url) as client:
         client.admin.command("ping")
         mongod.suspend()
-        with MongoClient[dict[str, Any]](mongod.url, serverSelectionTimeoutMS=300) as other:
-            with pytest.raises(ServerSelectionTimeoutError):
-                other.admin.command("ping")
+        newcomer = MongoClient[dict[str, Any]](mongod.url, serverSelectionTimeoutMS=300)
+        with newcomer, pytest.raises(ServerSelectionTimeoutError):
+            newcomer.admin.command("ping")
         mongod.resume()
         assert client.admin.command("ping")["ok"] == 1
 

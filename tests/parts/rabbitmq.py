@@ -4,36 +4,39 @@ It runs the inner script of Debian's package (or a generic-unix folder's on PATH
 and drops the environment; so it works for root and for anybody else.
 """
 
-import ctypes
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 _INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _START_SECONDS = 60.0  # 6 s on a quiet machine
-_STOP_SECONDS = 20.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+_STOP_SECONDS = 20.0  # a clean end takes 6 s
+_PORTS = range(20_000, 32_000)
+_Process: TypeAlias = "subprocess.Popen[bytes]"
+# Linux watches the *thread* that started a process; this one lasts as long as the tests, whoever calls ``start``.
+_PARENT = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parent-of-rabbitmq")
 
 
 def rabbitmq_available() -> str | None:
     """Return why no private node can be started here, or None."""
     if _script() is None:
         return "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
-    if shutil.which("epmd") is None:
-        return "Erlang's epmd is not on PATH"
-    return None
+    missing = [tool for tool in ("epmd", "setpriv") if shutil.which(tool) is None]
+    return f"{' and '.join(missing)} not found on PATH" if missing else None
 
 
 class RabbitNode:
@@ -41,8 +44,8 @@ class RabbitNode:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._node: subprocess.Popen[bytes] | None = None
-        self._mapper: subprocess.Popen[bytes] | None = None
+        self._node: _Process | None = None
+        self._mapper: _Process | None = None
         self.port, self._distribution_port, self._mapper_port, self._management_port = _free_ports(4)
 
     def __enter__(self) -> Self:
@@ -110,10 +113,9 @@ class RabbitNode:
         """Let a frozen node go on (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
-    def queues(self) -> dict[str, int]:
-        """Return the ready messages of every queue by name."""
-        found: list[dict[str, Any]] = self._manage("GET", "/api/queues?disable_stats=true&enable_queue_totals=true")
-        return {queue["name"]: queue.get("messages_ready", 0) for queue in found}
+    def queues(self) -> set[str]:
+        """Return the name of every queue."""
+        return {queue["name"] for queue in self._manage("GET", "/api/queues?disable_stats=true")}
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue under whoever consumes it."""
@@ -123,6 +125,12 @@ class RabbitNode:
         """Delete an exchange under whoever publishes to it."""
         self._manage("DELETE", f"/api/exchanges/%2F/{quote(name, safe='')}")
 
+    def close_connections(self) -> None:
+        """Cut every client off."""
+        for connection in self._manage("GET", "/api/connections"):
+            with suppress(HTTPError):  # it has gone by itself
+                self._manage("DELETE", f"/api/connections/{quote(connection['name'], safe='')}")
+
     def clear(self) -> None:
         """Delete every queue of heliograph's, so that one test does not see another's messages."""
         for name in self.queues():
@@ -130,7 +138,7 @@ class RabbitNode:
                 self.delete_queue(name)
 
     @property
-    def _process(self) -> "subprocess.Popen[bytes]":
+    def _process(self) -> _Process:
         if self._node is None:
             raise RuntimeError("the node is not running")
         return self._node
@@ -177,33 +185,34 @@ def _script() -> Path | None:
     return next((path for path in map(Path, _INNER_SCRIPTS) if path.exists()), None)
 
 
-def _spawn(command: list[str], environment: dict[str, str], output: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C is for the tests, not for the node
-        preexec_fn=_die_with_parent,
-    )
+def _spawn(command: list[str], environment: dict[str, str], output: int = subprocess.DEVNULL) -> _Process:
+    def spawn() -> _Process:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],  # Linux ends it when the tests go, however they go
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the tests, not for the node
+        )
 
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill the new process when its parent goes, however it goes; survives the exec of Erlang."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return _PARENT.submit(spawn).result()
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now; they are held together, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports that are free now, below the range that the kernel gives to outgoing connections.
+
+    A client that keeps dialling a dead port inside that range (from 32768 on Linux) is in the end connected to itself,
+    and the node cannot have its port back.
+    """
+    free: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise RuntimeError("no free ports")
 
 
 def _is_listening(port: int) -> bool:

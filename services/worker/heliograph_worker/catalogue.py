@@ -1,15 +1,14 @@
 """The backends that this worker has: what is installed, and what could not be used and why."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
 
 import structlog
 
 from heliograph.backends.backend import ENTRY_POINTS, Backend
+from heliograph_worker.sources import resolve, source_of
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ class Catalogue:
         found: dict[str, dict[str, Backend]] = {}
         broken: dict[str, str] = {}
         for given in sources:
-            source = given if isinstance(given, str) else _source_of(given)
+            source = given if isinstance(given, str) else source_of(given)
             try:
                 backend = resolve(source)
                 backend.schema()
@@ -62,24 +61,3 @@ class Catalogue:
             sources=MappingProxyType({name: source for name, (source, _) in named.items()}),
             broken=MappingProxyType(broken),
         )
-
-
-def resolve(source: str) -> Backend:
-    """Import the backend that ``module:attribute`` names.
-
-    Raises
-    ------
-    TypeError
-        What is found there is no backend. Whatever else its import raises passes.
-    """
-    module, _, attributes = source.partition(":")
-    found: Any = importlib.import_module(module)
-    for attribute in attributes.split("."):
-        found = getattr(found, attribute)
-    if not isinstance(found, Backend):
-        raise TypeError(f"{source} is no heliograph backend but {type(found).__qualname__}")
-    return found
-
-
-def _source_of(backend: Backend) -> str:
-    return f"{backend.function.__module__}:{backend.function.__qualname__}"

@@ -6,7 +6,6 @@ says how much was left out.
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -21,14 +20,13 @@ _BUDGET = 4 * 1024 * 1024  # per batch: what a job prints beyond 20 MB/s waits, 
 
 
 class CappedLog:
-    """The bytes of a log: its head as it comes, its tail at the end. Holds at most ``head + tail`` and a chunk."""
+    """The bytes of a log: its head as it comes, its tail at the end. Holds at most ``head`` and twice ``tail``."""
 
     def __init__(self, head: int = HEAD, tail: int = TAIL) -> None:
         self._head_left = head
         self._tail_most = tail
         self._ready = bytearray()
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
+        self._tail = bytearray()
         self._left_out = 0
 
     @property
@@ -38,38 +36,31 @@ class CappedLog:
 
     def add(self, data: bytes) -> None:
         """Take in what was printed."""
-        head, rest = data[: self._head_left], data[self._head_left :]
+        head = data[: self._head_left]
         self._ready += head
         self._head_left -= len(head)
-        if rest:
-            self._tail.append(rest)
-            self._tail_size += len(rest)
-            while self._tail_size - len(self._tail[0]) >= self._tail_most:
-                self._drop(len(self._tail[0]))
+        self._tail += data[len(head) :]
+        if len(self._tail) > 2 * self._tail_most:  # seldom, for each cut moves the tail
+            self._cut()
 
     def take(self, most: int = CHUNK) -> bytes:
-        """Return, once, the next bytes of the head."""
+        """Return, once, the next bytes that may be told."""
         taken = bytes(self._ready[:most])
         del self._ready[:most]
         return taken
 
     def close(self) -> None:
-        """Make the tail, with the line before it, the rest of what ``take`` gives."""
-        if self._tail_size > self._tail_most:
-            self._drop(self._tail_size - self._tail_most)
+        """Let ``take`` go on with the tail, after a line about what was left out."""
+        self._cut()
         if self._left_out:
             self._ready += f"\n[{self._left_out:,} bytes left out here]\n".encode()
-        for part in self._tail:
-            self._ready += part
+        self._ready += self._tail
         self._tail.clear()
-        self._tail_size = 0
 
-    def _drop(self, size: int) -> None:
-        first = self._tail.popleft()
-        if size < len(first):
-            self._tail.appendleft(first[size:])
-        self._tail_size -= size
-        self._left_out += size
+    def _cut(self) -> None:
+        excess = max(0, len(self._tail) - self._tail_most)
+        del self._tail[:excess]
+        self._left_out += excess
 
 
 class LogReader:
@@ -83,10 +74,9 @@ class LogReader:
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._budget = _BUDGET
-        self._listens = False
+        self._listens = self._over = self._closing = False
         self._listen()
-        self._closing = False
-        self._delivery = asyncio.create_task(self._deliver_while_open())
+        self._delivery = asyncio.create_task(self._deliver_pieces())
 
     async def finish(self) -> None:
         """Read what is in the pipe, hand everything on, and close."""
@@ -104,7 +94,7 @@ class LogReader:
             self.abandon()
 
     def abandon(self) -> None:
-        """Close without handing on what is left. Harmless after ``finish``."""
+        """Close without handing on what is left; nothing more to do after ``finish``."""
         self._delivery.cancel()
         self._deafen()
         if self._pipe >= 0:
@@ -112,7 +102,7 @@ class LogReader:
             self._pipe = -1
 
     def _listen(self) -> None:
-        if not self._listens:
+        if not self._listens and not self._over and not self._closing:
             asyncio.get_running_loop().add_reader(self._pipe, self._readable)
             self._listens = True
 
@@ -122,25 +112,41 @@ class LogReader:
             self._listens = False
 
     def _readable(self) -> None:
-        size = self._read()
-        self._budget -= size
-        if not size or self._budget <= 0:
+        self._budget -= self._read()
+        if self._over or self._budget <= 0:
             self._deafen()
         self._arrived.set()
-        if self._log.ready >= CHUNK or self._budget <= 0:
+        if self._log.ready >= CHUNK:
             self._full.set()
 
     def _read(self) -> int:
+        """Read once; return how much. All writers having closed, it is over."""
         try:
             data = os.read(self._pipe, CHUNK)
         except BlockingIOError:
             return 0
+        self._over = not data
         self._log.add(data)
         return len(data)
 
-    async def _deliver_while_open(self) -> None:
-        while not self._closing:
+    async def _deliver_pieces(self) -> None:
+        while True:
             await self._arrived.wait()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), _BATCH_SECONDS)
-            ...
+                async with asyncio.timeout(_BATCH_SECONDS):
+                    await self._full.wait()
+            self._arrived.clear()
+            self._full.clear()
+            closing = self._closing  # asked before the pieces, for ``finish`` may come while one is told
+            while piece := self._log.take():
+                await self._tell(piece)
+            if closing:
+                return
+            self._budget = _BUDGET
+            self._listen()
+
+    async def _tell(self, piece: bytes) -> None:
+        try:
+            await self._deliver(piece)
+        except Exception as error:  # noqa: BLE001 - an observer's trouble with a log does not fail the job
+            _log.warning("log.untold", bytes=len(piece), exc_info=error)

@@ -9,40 +9,14 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from heliograph_worker.folder import Folder
+
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """The places of one attempt, all below ``root`` and removed with it."""
-
-    root: Path
-
-    @property
-    def work(self) -> Path:
-        """The job's current folder: empty at the start."""
-        return self.root / "work"
-
-    @property
-    def artifacts(self) -> Path:
-        """Where the child puts files for the worker to take."""
-        return self.root / "artifacts"
-
-    @property
-    def temporary(self) -> Path:
-        """The job's TMPDIR."""
-        return self.root / "tmp"
-
-    def make(self) -> None:
-        """Make the places."""
-        for place in (self.work, self.artifacts, self.temporary):
-            place.mkdir()
 
 
 class Scratch:
@@ -57,6 +31,12 @@ class Scratch:
         self._lock: int | None = None
         self._own: Path | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Our own folder, while it is open."""
+        assert self._own, "open it first"
+        return self._own
+
     def open(self) -> None:
         """Remove what dead workers left, and make a folder of our own."""
         self._root.mkdir(parents=True, exist_ok=True)
@@ -66,8 +46,7 @@ class Scratch:
             name = f"{os.getpid()}-{secrets.token_hex(3)}"
             self._lock = _acquire(self._root / f"{name}.lock")
             self._own = self._root / name
-        assert self._own
-        self._own.mkdir(mode=0o700)
+        self.folder.mkdir(mode=0o700)
 
     async def close(self) -> None:
         """Remove our own folder."""
@@ -80,8 +59,7 @@ class Scratch:
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[Folder]:
         """Make the folder of an attempt, and remove it afterwards."""
-        assert self._own, "open it first"
-        folder = Folder(Path(tempfile.mkdtemp(dir=self._own)))
+        folder = Folder(Path(tempfile.mkdtemp(dir=self.folder)))
         folder.make()
         try:
             yield folder

@@ -38,7 +38,7 @@ class _Walk:
     def __init__(self) -> None:
         self._left = MAX_BYTES // 2  # no value takes less than a digit and a comma
 
-    def plain(self, value: object, path: str, depth: int) -> Any:  # noqa: ANN401 - any JSON value
+    def plain(self, value: object, path: str, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
             raise FatalError(_TOO_LARGE)

@@ -15,5 +15,6 @@ class Backoff:
     def wait(self, failures: int) -> timedelta:
         """Return how long to wait after this many failures in a row (1 is the first)."""
         doublings = min(max(failures - 1, 0), 32)  # more would only make a longer number to cut
-        longest = min(self.first * 2**doublings, self.ceiling)
-        return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads tries, guards nothing
+        longest: timedelta = min(self.first * 2**doublings, self.ceiling)
+        jitter: float = random.uniform(0.5, 1)  # noqa: S311 - spreads tries, guards nothing
+        return longest * jitter

@@ -6,15 +6,15 @@ from contextlib import suppress
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import AMQPError
+from typing_extensions import override
 
 from heliograph.bus.declaration import TIMEOUT_SECONDS, declare_queue
-from heliograph.bus.link import Link
+from heliograph.bus.link import Link, LinkLostError, losses
 from heliograph.bus.port import Subscription
 from heliograph.bus.topology import Queue
 
+CLOSE_SECONDS = 2.0  # a broker that is slower than this to let go is left without a word
 Receive = Callable[[DeliveredMessage], None]
-LOST = (AMQPError, OSError, TimeoutError, RuntimeError)  # what a call on a connection that has gone may raise
 
 
 class Consumer(Subscription):
@@ -43,7 +43,7 @@ class Consumer(Subscription):
         receive: Receive,
         *,
         prefetch: int | None = None,
-        finish: Callable[[], Awaitable[None]],
+        finish: Callable[[], Awaitable[None]] | None = None,
         forget: "Callable[[Consumer], None]",
     ) -> None:
         self._link = link
@@ -57,35 +57,49 @@ class Consumer(Subscription):
         self._tags: list[str] = []
         self._is_paused = False
         self._is_closed = False
+        self._connection: AbstractConnection | None = None
+        self._let_go: Callable[[], None] = _nothing
         self._mending: asyncio.Task[None] | None = None
 
     async def begin(self, connection: AbstractConnection) -> None:
-        """Open a channel on this connection, declare the queues and consume them unless paused."""
-        async with self._turn:
-            await self._begin(connection)
+        """Open a channel on this connection, declare the queues and consume them unless paused.
 
+        Raises
+        ------
+        LinkLostError
+            The connection has gone meanwhile.
+        """
+        async with self._turn:
+            with losses():
+                await self._begin(connection)
+
+    @override
     async def pause(self) -> None:
         async with self._turn:
             self._is_paused = True
             await self._stop()
 
+    @override
     async def resume(self) -> None:
         async with self._turn:
             was_paused, self._is_paused = self._is_paused, False
             if was_paused and self._channel is not None and not self._is_closed:
                 try:
-                    await self._consume(self._channel)
-                except LOST as error:
-                    self._link.lose(self, error)  # the next connection begins it anew
+                    with losses():
+                        await self._consume(self._channel)
+                except LinkLostError as error:
+                    self._link.lose(self._connection, error)  # the next connection begins it anew
 
+    @override
     async def close(self) -> None:
         async with self._turn:
             if self._is_closed:
                 return
             self._is_closed = True
             self._forget(self)
-            await self._stop()
-            await self._finish()
+            await self._stop(CLOSE_SECONDS)
+            if self._finish is not None:
+                await self._finish()
             await self._end()
         if self._mending is not None:
             await asyncio.wait({self._mending})
@@ -95,8 +109,9 @@ class Consumer(Subscription):
             return
         channel = connection.channel(publisher_confirms=False)
         await channel.initialize(timeout=TIMEOUT_SECONDS)
-        self._link.guard(channel)
+        self._let_go = self._link.guard(connection, channel)
         self._channel = channel
+        self._connection = connection
         self._tags.clear()
         underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: self._on_cancel(connection))
@@ -118,21 +133,21 @@ class Consumer(Subscription):
     async def _deliver(self, message: DeliveredMessage) -> None:
         self._receive(message)
 
-    async def _stop(self) -> None:
+    async def _stop(self, seconds: float = TIMEOUT_SECONDS) -> None:
         """Stop deliveries; on a lost connection there are none."""
         tags, self._tags = self._tags, []
         if self._channel is not None:
-            with suppress(*LOST):
+            with suppress(LinkLostError), losses():
                 underlay = await self._channel.get_underlay_channel()
                 for tag in tags:
-                    await underlay.basic_cancel(tag, timeout=TIMEOUT_SECONDS)
+                    await underlay.basic_cancel(tag, timeout=seconds)
 
     async def _end(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
-            self._link.spare(channel)
-            with suppress(*LOST):
-                async with asyncio.timeout(TIMEOUT_SECONDS):
+            self._let_go()
+            with suppress(LinkLostError), losses():
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await channel.close()
 
     def _on_cancel(self, connection: AbstractConnection) -> None:
@@ -144,6 +159,11 @@ class Consumer(Subscription):
         async with self._turn:
             await self._end()
             try:
-                await self._begin(connection)
-            except LOST as error:
-                self._link.lose(self, error)
+                with losses():
+                    await self._begin(connection)
+            except LinkLostError as error:
+                self._link.lose(connection, error)
+
+
+def _nothing() -> None:
+    """Let go of no channel."""

@@ -64,7 +64,7 @@ class Inbox(Generic[_T]):
         while (item := await self._items.get()) is not None:
             try:
                 await self._handler(item)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one bad event must not end the view; it is logged
                 _log.exception("a feed handler failed; the feed goes on")
 
 
@@ -72,5 +72,5 @@ def call_safely(handler: Callable[[str], None], value: str) -> None:
     """Call the handler of a hint or a wish; what it raises is logged, since nobody could act on it."""
     try:
         handler(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is logged; there is nobody to tell
         _log.exception("a handler of hints or wishes failed", value=value)

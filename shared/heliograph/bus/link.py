@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import AMQPError, PublishError
 from yarl import URL
 
 from heliograph.bus.backoff import Backoff
@@ -23,6 +24,29 @@ for _name in ("aiormq", "aio_pika"):
 
 OnOpen = Callable[[AbstractConnection], Awaitable[None]]
 OnChange = Callable[[str | None], None]
+
+
+class LinkLostError(Exception):
+    """The connection went while something was done over it."""
+
+
+@contextmanager
+def losses() -> Generator[None, None, None]:
+    """Raise ``LinkLostError`` for each of the many ways in which a call says that its connection has gone.
+
+    One of them is a ``CancelledError`` although nobody cancelled: aiormq fails what is pending with it. A message
+    that the broker gave back (``PublishError``) is no loss.
+    """
+    try:
+        yield
+    except PublishError:
+        raise
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise LinkLostError(_in_words(error)) from error
+    except asyncio.CancelledError as error:
+        if _is_cancelled():
+            raise
+        raise LinkLostError("closed") from error
 
 
 class Link:
@@ -50,6 +74,7 @@ class Link:
         self._lost = asyncio.Event()
         self._reason = ""
         self._task: asyncio.Task[None] | None = None
+        self.connection: AbstractConnection | None = None
 
     @property
     def is_open(self) -> bool:
@@ -63,7 +88,7 @@ class Link:
     def start(self) -> None:
         """Begin to connect, in the background."""
         if self._task is None:
-            self._task = asyncio.create_task(self._keep())
+            self._task = asyncio.create_task(self._keep(), name=f"link {self._name}")
 
     async def close(self) -> None:
         """Close the connection and stay away."""
@@ -73,17 +98,24 @@ class Link:
             await asyncio.wait({self._task})
             self._task = None
 
-    def guard(self, channel: AbstractChannel) -> None:
-        """Take the loss of this channel for the loss of the whole link: half a connection is hard to reason about."""
-        channel.close_callbacks.add(self.lose)
+    def guard(self, connection: AbstractConnection, channel: AbstractChannel) -> Callable[[], None]:
+        """Take the loss of this channel for the loss of the whole link: half a connection is hard to reason about.
 
-    def spare(self, channel: AbstractChannel) -> None:
-        """Let go of a guarded channel that is about to be closed on purpose."""
-        channel.close_callbacks.discard(self.lose)
+        Returns
+        -------
+        Callable
+            Lets go of the channel, before it is closed on purpose.
+        """
 
-    def lose(self, _sender: object, error: BaseException | None) -> None:
-        """Give the connection up and make a new one."""
-        if not self._lost.is_set():
+        def on_close(_channel: AbstractChannel | None, error: BaseException | None) -> None:
+            self.lose(connection, error)
+
+        channel.close_callbacks.add(on_close)
+        return lambda: channel.close_callbacks.discard(on_close)
+
+    def lose(self, connection: AbstractConnection | None, error: BaseException | None) -> None:
+        """Give this connection up and make a new one; nothing happens where that has happened already."""
+        if connection is self.connection and not self._lost.is_set():
             self._reason = _in_words(error)
             self._opened.clear()
             self._lost.set()
@@ -92,12 +124,9 @@ class Link:
         failures = 0
         while True:
             try:
-                await self._hold()
+                with losses():
+                    await self._hold()
                 failures = 0
-            except asyncio.CancelledError:
-                if _is_cancelled():
-                    raise
-                failures += 1  # aiormq fails pending calls of a connection that closes with this very error
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer is another try, and the log names it
                 self._reason = _in_words(error)
                 failures += 1
@@ -106,16 +135,13 @@ class Link:
 
     async def _hold(self) -> None:
         """Connect and return when the connection is lost; raise where it could not be made."""
-        self._reason = "closed while it was being opened"
-        self._lost.clear()
         connection = await aio_pika.connect(
-            self._url,
-            timeout=OPEN_SECONDS,
-            client_properties={"connection_name": self._name},
-            connection_class=aio_pika.Connection,
+            self._url, timeout=OPEN_SECONDS, client_properties={"connection_name": self._name}
         )
+        self.connection = connection
+        self._lost.clear()
+        connection.close_callbacks.add(self.lose)
         try:
-            connection.close_callbacks.add(self.lose)
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._on_open(connection)
             if not self._lost.is_set():
@@ -124,8 +150,8 @@ class Link:
             await self._lost.wait()
         finally:
             self._opened.clear()
-            connection.close_callbacks.discard(self.lose)
-            with suppress(Exception):  # it is given up either way
+            self.connection = None
+            with suppress(LinkLostError), losses():  # it is given up either way
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await connection.close()
 

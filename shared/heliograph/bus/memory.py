@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
+from typing_extensions import override
 
 from heliograph.bus import topology
 from heliograph.bus.handling import Inbox, Running, call_safely
@@ -37,9 +38,11 @@ class MemoryBus(Bus):
         self._hints: defaultdict[str, deque[_SignalSubscription]] = defaultdict(deque)
         self._wishes: defaultdict[str, deque[_SignalSubscription]] = defaultdict(deque)
 
+    @override
     async def start(self) -> None:
         self._started.set()
 
+    @override
     async def close(self) -> None:
         self._started.clear()
         for subscription in (*self._told, *self._feeds):
@@ -48,12 +51,15 @@ class MemoryBus(Bus):
         self._wishes.clear()
 
     @property
+    @override
     def is_connected(self) -> bool:
         return self._started.is_set()
 
+    @override
     async def wait_connected(self) -> None:
         await self._started.wait()
 
+    @override
     async def publish(self, event: JobEvent) -> None:
         if not self.is_connected:
             raise BusUnavailableError
@@ -76,29 +82,35 @@ class MemoryBus(Bus):
             self.dead.append(event)
             _log.error("a told event is laid aside", event_id=event.id, tries=failures + 1, error=repr(error))
 
+    @override
     async def subscribe_told(self, handler: EventHandler, *, prefetch: int = 32) -> Subscription:
         subscription = _ToldSubscription(handler, prefetch, self._told)
         self._told.append(subscription)
         return subscription
 
+    @override
     async def subscribe_feed(self, handler: EventHandler, *, binding: str = "job.#") -> Subscription:
         subscription = _FeedSubscription(handler, binding, self._feeds)
         self._feeds.append(subscription)
         return subscription
 
+    @override
     async def hint(self, backends: Iterable[str]) -> None:
         for backend in backends:
             if self.is_connected and (subscription := _next(self._hints[backend])) is not None:
                 call_safely(subscription.handler, backend)
 
+    @override
     async def subscribe_hints(self, backends: Iterable[str], handler: HintHandler) -> Subscription:
         return _SignalSubscription(handler, [self._hints[backend] for backend in backends])
 
+    @override
     async def wish_cancel(self, worker: str, job: str) -> None:
         for subscription in tuple(self._wishes[worker]) if self.is_connected else ():
             if not subscription.is_paused:
                 call_safely(subscription.handler, job)
 
+    @override
     async def subscribe_wishes(self, worker: str, handler: HintHandler) -> Subscription:
         return _SignalSubscription(handler, [self._wishes[worker]])
 
@@ -113,9 +125,11 @@ class _MemorySubscription(Subscription):
     def __init__(self) -> None:
         self.is_paused = False
 
+    @override
     async def pause(self) -> None:
         self.is_paused = True
 
+    @override
     async def resume(self) -> None:
         self.is_paused = False
 
@@ -131,12 +145,13 @@ class _ToldSubscription(_MemorySubscription):
         self._running = Running()
         self._among = among
 
-    async def hand_over(self, event: JobEvent, timeout: timedelta) -> Exception | None:
+    async def hand_over(self, event: JobEvent, longest: timedelta) -> Exception | None:
         """Have the event handled; return what went wrong. The handler goes on where its publisher has gone."""
         handling = self._running.spawn(self._handle(event))
-        await asyncio.wait({handling}, timeout=timeout.total_seconds())
+        await asyncio.wait({handling}, timeout=longest.total_seconds())
         return handling.result() if handling.done() else TimeoutError("the handler has not returned yet")
 
+    @override
     async def close(self) -> None:
         if self in self._among:
             self._among.remove(self)
@@ -159,6 +174,7 @@ class _FeedSubscription(_MemorySubscription):
         self.inbox = Inbox(handler)
         self._among = among
 
+    @override
     async def close(self) -> None:
         if self in self._among:
             self._among.remove(self)
@@ -173,6 +189,7 @@ class _SignalSubscription(_MemorySubscription):
         for subscriptions in among:
             subscriptions.append(self)
 
+    @override
     async def close(self) -> None:
         for subscriptions in self._among:
             if self in subscriptions:

@@ -110,9 +110,11 @@ def _matches(pattern: list[str], words: list[str]) -> bool:
 def describe() -> str:
     """Return the topology as text, a line for each part."""
     exchanges = [f"exchange  {exchange.name} ({exchange.kind}): {exchange.purpose}" for exchange in EXCHANGES]
-    hints = replace(hint_queue("any"), name="heliograph.hints.<backend>", binding="<backend>", purpose="hints for workers")
+    hints = replace(
+        hint_queue("any"), name="heliograph.hints.<backend>", binding="<backend>", purpose="hints for workers"
+    )
     queues = [
-        f"queue     {queue.name or '(named by the broker)'} <- {queue.exchange} [{queue.binding or '*'}]: {queue.purpose}"
+        f"queue     {queue.name or '(one for each)'} <- {queue.exchange} [{queue.binding or '*'}]: {queue.purpose}"
         for queue in (*QUEUES, hints, feed_queue("job.#"), wish_queue("<worker>"))
     ]
     return "\n".join([*exchanges, *queues])

@@ -16,6 +16,7 @@ _log = structlog.get_logger()
 
 PERIOD_SECONDS = 2.0
 LOCK = "reconciler"
+FILE_SWEEP = "file-sweep"
 LOCK_LENGTH = timedelta(seconds=10)
 SWEEP_FILES_EVERY = timedelta(hours=1)
 UNLISTED_FILE_AGE = timedelta(days=1)  # a job that is still being submitted or run may list it yet
@@ -43,18 +44,22 @@ class Reconciler:
             try:
                 if await self._locks.take(LOCK, LOCK_LENGTH):
                     await self.reconcile()
-                    if await self._locks.take("file-sweep", SWEEP_FILES_EVERY):
+                    if await self._locks.take_turn(FILE_SWEEP, SWEEP_FILES_EVERY):
                         await self.sweep_files()
             except StoreUnavailableError:
                 _log.debug("reconciler waits for the database")
+            except Exception:  # noqa: BLE001 - a defect in one job must not end the upkeep of all
+                _log.exception("reconciler failed, goes on")
 
     async def reconcile(self) -> None:
         """Do once all that time asks for now."""
         await self._upkeep.make_due()
         for job in await self._upkeep.expire_unstarted():
             self._relay.nudge(job)
-        for lost in await self._upkeep.lost_leases():
-            if await self._upkeep.take_back(lost, self._database.connected_for):
+        candidates = await self._upkeep.lost_leases(self._database.connected_for)
+        connected_for = await self._database.confirm_connected() if candidates else timedelta(0)
+        for lost in candidates:
+            if await self._upkeep.take_back(lost, connected_for):
                 LOST.inc()
                 _log.warning("lease lost, job taken back", job=lost.job)
                 self._relay.nudge(lost.job)
@@ -64,7 +69,7 @@ class Reconciler:
             await self._upkeep.remove(expired.job)
 
     async def sweep_files(self) -> None:
-        """Delete files of more than a day that no job lists."""
+        """Delete files of more than a day that no job lists, and the pieces of uploads that broke off."""
         before = await self._database.now() - UNLISTED_FILE_AGE
         async for batch in self._artifacts.older_than(before):
             for file in await self._upkeep.unlisted_artifacts(batch):
@@ -72,3 +77,6 @@ class Reconciler:
         async for batch in self._uploads.older_than(before):
             for file in await self._upkeep.unlisted_inputs([file for file, _ in batch]):
                 await self._uploads.delete(file)
+        for bucket in (self._artifacts, self._uploads):
+            async for file in bucket.abandoned(before):
+                await bucket.delete(file)

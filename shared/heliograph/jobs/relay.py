@@ -8,14 +8,14 @@ and the first that fails stops that job until the next round.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from heliograph import faults
 from heliograph.bus.port import Bus, BusUnavailableError
-from heliograph.jobs.store.outbox import OutboxStore, Outgoing
+from heliograph.jobs.store.outbox import SWEEP_BATCH, OutboxStore, Outgoing
 from heliograph.storage import StoreUnavailableError
 
 _log = structlog.get_logger()
@@ -34,7 +34,8 @@ class Relay:
     def __init__(self, outbox: OutboxStore, bus: Bus) -> None:
         self._outbox = outbox
         self._bus = bus
-        self._nudged: dict[str, float] = {}
+        self._nudged: dict[str, float] = {}  # job to when it was first nudged
+        self._failed: dict[str, float] = {}  # as above, of jobs that rest after a failure
         self._wake = asyncio.Event()
 
     def nudge(self, job: str) -> None:
@@ -45,27 +46,34 @@ class Relay:
     @property
     def backlog(self) -> int:
         """How many nudges wait."""
-        return len(self._nudged)
+        return len(self._nudged) + len(self._failed)
 
     async def run(self) -> None:
         """Relay until cancelled; what could not go out waits in its outbox for the next start."""
-        sweeper = asyncio.create_task(self._sweep(), name="relay-sweep")
+        others = [
+            asyncio.create_task(self._sweep(), name="relay-sweep"),
+            asyncio.create_task(self._keep_retrying(), name="relay-retry"),
+        ]
         try:
             while True:
                 await self._wake.wait()
                 await self._bus.wait_connected()
                 await self._round()
         finally:
-            sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
 
     async def drain(self, within_seconds: float) -> None:
         """Relay what was nudged so far, for a clean end; gives up when the time is over or the bus is away."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                while self._nudged and self._bus.is_connected:
+                self._retry()
+                while self.backlog and self._bus.is_connected:
                     await self._round()
+                    if not self._nudged and self._failed:
+                        await asyncio.sleep(PAUSE_SECONDS)
+                        self._retry()
 
     async def _round(self) -> None:
         jobs = dict(list(self._nudged.items())[:ROUND])
@@ -73,25 +81,21 @@ class Relay:
             del self._nudged[job]
         if not self._nudged:
             self._wake.clear()
-        complete = False
+        left = jobs  # also where this is cancelled: for `drain`
         try:
-            complete = await self._publish(await self._outbox.read(jobs))
+            failed = await self._publish(await self._outbox.read(jobs))
+            left = {job: since for job, since in jobs.items() if job in failed}
         except StoreUnavailableError:
             _log.debug("relay waits for the database")
-        except asyncio.CancelledError:
-            self._nudged = {**jobs, **self._nudged}  # for `drain`
-            raise
+        except Exception:  # noqa: BLE001 - whatever it is, events must go on
+            _log.exception("relay failed, goes on")
+        finally:
+            self._failed = {**left, **self._failed}
         if jobs:
             LAG.set(time.monotonic() - min(jobs.values()))
-        if not complete:
-            # A job of which something is left is read again; one that is told leaves nothing to read.
-            self._nudged = {**jobs, **self._nudged}
-            self._wake.set()
-            await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _publish(self, outgoing: Iterable[Outgoing]) -> bool:
-        """Publish and take out; return whether everything went out."""
-        jobs = list(outgoing)
+    async def _publish(self, jobs: Sequence[Outgoing]) -> set[str]:
+        """Publish and take out; return the jobs of which something is left."""
         confirmed = await asyncio.gather(*(self._publish_job(job) for job in jobs))
         taken = {job.job: ids for job, ids in zip(jobs, confirmed, strict=True) if ids}
         if taken:
@@ -99,7 +103,7 @@ class Relay:
             faults.reach(faults.Point.PUBLISHED_NOT_PULLED)
             await self._outbox.pull(taken)
             await self._bus.hint({job.queue for job in jobs if job.is_ready and job.job in taken})
-        return all(len(ids) == len(job.events) for job, ids in zip(jobs, confirmed, strict=True))
+        return {job.job for job, ids in zip(jobs, confirmed, strict=True) if len(ids) < len(job.events)}
 
     async def _publish_job(self, outgoing: Outgoing) -> list[str]:
         confirmed: list[str] = []
@@ -109,13 +113,35 @@ class Relay:
             except BusUnavailableError as error:
                 _log.debug("event waits for the bus", job=outgoing.job, why=error.message)
                 break
+            except Exception:  # noqa: BLE001 - what is wrong with one event must not stop the other jobs'
+                _log.exception("event cannot be published", job=outgoing.job, event_id=event.id)
+                break
             confirmed.append(change)
         return confirmed
 
-    async def _sweep(self) -> None:
+    def _retry(self) -> None:
+        if self._failed:
+            # A job of which something is left is read again; one that is told leaves nothing to read.
+            self._nudged, self._failed = {**self._failed, **self._nudged}, {}
+            self._wake.set()
+
+    async def _keep_retrying(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._retry()
+
+    async def _sweep(self) -> None:
+        found: list[str] = []
+        while True:
+            # A full batch means that more is left of a long absence.
+            await asyncio.sleep(SWEEP_SECONDS if len(found) < SWEEP_BATCH else PAUSE_SECONDS)
             await self._bus.wait_connected()
-            with contextlib.suppress(StoreUnavailableError):
-                for job in await self._outbox.stale():
-                    self.nudge(job)
+            try:
+                found = await self._outbox.stale()
+            except StoreUnavailableError:
+                continue
+            except Exception:  # noqa: BLE001 - the next sweep may find what this one could not
+                _log.exception("relay's sweep failed, goes on")
+                continue
+            for job in found:
+                self.nudge(job)

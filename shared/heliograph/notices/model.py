@@ -27,12 +27,33 @@ class DeliveryStatus(StrEnum):
     UNKNOWN = "unknown"  # it may or may not have arrived: the process died, or no answer came
 
 
+OPEN = (DeliveryStatus.PLANNED, DeliveryStatus.SENDING)  # not decided yet; a later one of the same lane waits for it
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    SENT = "sent"
+    TRY_LATER = "try-later"  # the server asked for patience, or did not answer
+    REFUSED = "refused"  # the server will never take it
+    GIVEN_UP = "given-up"  # it was tried for as long as it is worth while
+    UNKNOWN = "unknown"  # handed over, and no answer came
+
+
+class Policy(StrEnum):
+    """What happens to a delivery whose outcome is unknown."""
+
+    AT_LEAST_ONCE = "at-least-once"  # sent again, recognisable as the same message
+    AT_MOST_ONCE = "at-most-once"  # left as it is, for people to look at
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What one recipient wishes to be told over one channel; None leaves it to the platform's default.
 
     ``interval_seconds`` is the least time between two *submitted* notices of the same request; *done* is told only of
-    jobs that took longer than ``threshold_seconds`` and only while ``done_after_threshold`` allows it.
+    jobs that took longer than ``threshold_seconds`` and only while ``done_after_threshold`` allows it. ``subject`` is
+    the person behind the recipient, as tokens name them; None is the job's owner.
     """
 
     channel: str
@@ -43,6 +64,7 @@ class Wish:
     done_after_threshold: bool | None = None
     threshold_seconds: float | None = None
     failed: bool | None = None
+    subject: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Write what was wished; what was left open stays out."""
@@ -60,7 +82,7 @@ class Attempt:
     """One try of a delivery: when, how it went, and the server's own words."""
 
     at: datetime
-    outcome: str
+    outcome: Outcome
     reply: str | None = None
 
 
@@ -68,8 +90,9 @@ class Attempt:
 class Delivery:
     """One notice to one recipient over one channel.
 
-    At most one exists for each (subject, occasion, series, recipient, channel); the subject is a job. ``lane`` names
-    what must go one at a time, in the order of ``seq``. ``reason`` names the rule that decided.
+    At most one exists for each ``key``: job, occasion, series, recipient and channel. ``reason`` names the rule that
+    decided: a short word, a colon, and a sentence. With ``interval_seconds`` it may go out only where no other notice
+    of the same request went to this recipient for so long; that is asked once, when it is planned.
     """
 
     id: str
@@ -86,3 +109,14 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     receipt: str | None = None
     sent_at: datetime | None = None
+    interval_seconds: float | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes it the same notice; the recipient stands last, since only it may hold any character."""
+        return f"{self.job}|{self.occasion}|{self.series}|{self.channel}|{self.recipient}"
+
+    @property
+    def lane(self) -> str:
+        """What goes one at a time, in the order of ``seq``."""
+        return f"{self.job}|{self.channel}|{self.recipient}"

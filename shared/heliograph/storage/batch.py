@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from heliograph.storage.errors import StoreUnavailableError
+
 MOST_OPERATIONS = 500
 MOST_BYTES = 8 * 1024 * 1024  # half of what one message to the server may hold
 
@@ -27,8 +29,9 @@ class _Waiting(Generic[Operation, Outcome]):
 class Batcher(Generic[Operation, Outcome]):
     """Gathers operations into batches, one in flight at a time.
 
-    ``write`` gets a batch and returns, in order, an outcome or an exception for each operation; an exception that it
-    raises belongs to all of the batch. No batch holds two operations with the same key.
+    ``write`` gets a batch and returns, in order, an outcome or an exception for each operation; it must bear being
+    repeated. Where it raises, the batch is halved until what is at fault stands alone, except that a
+    ``StoreUnavailableError`` belongs to all. No batch holds two operations with the same key.
     """
 
     def __init__(self, write: Callable[[Sequence[Operation]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
@@ -48,17 +51,24 @@ class Batcher(Generic[Operation, Outcome]):
     async def _run(self) -> None:
         while self._waiting:
             batch = self._take()
-            try:
-                outcomes = await self._write([waiting.operation for waiting in batch])
-            except Exception as error:  # noqa: BLE001 - handed to every caller of the batch, who raise it
-                outcomes = [error] * len(batch)
-            for waiting, outcome in zip(batch, outcomes, strict=True):
+            for waiting, outcome in zip(batch, await self._outcomes(batch), strict=True):
                 if waiting.outcome.done():
                     continue  # its caller went away; the write itself stands
                 if isinstance(outcome, Exception):
                     waiting.outcome.set_exception(outcome)
                 else:
                     waiting.outcome.set_result(outcome)
+
+    async def _outcomes(self, batch: Sequence[_Waiting[Operation, Outcome]]) -> Sequence[Outcome | Exception]:
+        try:
+            return await self._write([waiting.operation for waiting in batch])
+        except StoreUnavailableError as error:
+            return [error] * len(batch)
+        except Exception as error:  # noqa: BLE001 - handed to the caller whose operation it is, who raises it
+            if len(batch) == 1:
+                return [error]
+        half = len(batch) // 2
+        return [*await self._outcomes(batch[:half]), *await self._outcomes(batch[half:])]
 
     def _take(self) -> list[_Waiting[Operation, Outcome]]:
         batch: list[_Waiting[Operation, Outcome]] = []

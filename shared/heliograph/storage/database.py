@@ -1,17 +1,17 @@
 """A database: its client with this project's safety settings, its collections, and how long it has been there."""
 
 import asyncio
-import contextlib
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import OperationFailure
+from pymongo import IndexModel, ReadPreference, WriteConcern
+from pymongo.errors import OperationFailure, PyMongoError
 
 from heliograph.storage.errors import StoreUnavailableError, translated
 
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 SELECTION_MILLISECONDS = 2_000  # how long one operation looks for a server before it says that there is none
 SOCKET_MILLISECONDS = 10_000  # how long one answer may take: a server that hangs counts as away
 BEAT_SECONDS = 1.0
-BEAT_LATE_SECONDS = 4.0  # a beat that took longer is a break: the process or the database stood still
+BREAK_SECONDS = 4.0  # answers to beats that lie further apart, by either clock: the process or the database stood still
 _INDEX_OPTIONS_CONFLICT = 85
 _INDEX_KEY_SPECS_CONFLICT = 86
 
@@ -52,7 +52,8 @@ class Database:
             read_preference=ReadPreference.PRIMARY,
         )  # fmt: skip
         self._database = self._client[name]
-        self._connected_since: float | None = None
+        self._connected_since: datetime | None = None  # the server's clock
+        self._answer = (datetime.min.replace(tzinfo=UTC), 0.0)  # the last one, by the server's clock and by ours
         self._was_away = False
         self._beat: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
@@ -64,8 +65,7 @@ class Database:
     async def __aexit__(self, *exc: object) -> None:
         if self._beat:
             self._beat.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._beat
+            await asyncio.wait({self._beat})
         self._client.close()
 
     def collection(self, name: str, *, journaled: bool = True) -> Collection:
@@ -75,7 +75,7 @@ class Database:
         return self._database.get_collection(name, write_concern=WriteConcern(w=1, j=False))
 
     @property
-    def raw(self) -> Any:  # noqa: ANN401 - the driver's own object, for the file store of this package
+    def raw(self) -> Any:
         """The driver's database."""
         return self._database
 
@@ -86,9 +86,20 @@ class Database:
 
     @property
     def connected_for(self) -> timedelta:
-        """How long every beat has been answered in time; what happened in the database before, we may have missed."""
-        since = self._connected_since
-        return timedelta(seconds=time.monotonic() - since) if since is not None else timedelta(0)
+        """How long every beat has been answered in time, by the server's clock, as leases are."""
+        moment, here = self._answer
+        if self._connected_since is None or _clock() - here > BREAK_SECONDS:
+            return timedelta(0)
+        return moment - self._connected_since
+
+    async def confirm_connected(self) -> timedelta:
+        """Ask the server now and return ``connected_for`` as of its answer, zero where there is none.
+
+        Whoever found something overdue asks this next: a clock that has just jumped, because the machine or the server
+        stood still, has then been noticed.
+        """
+        await self._ask()
+        return self.connected_for
 
     async def wait_connected(self) -> None:
         """Return once a beat has been answered; waits as long as that takes."""
@@ -98,24 +109,32 @@ class Database:
 
     async def now(self) -> datetime:
         """Return the server's clock."""
-        with translated():
-            answer = await self._database.command("hello")
-        moment: datetime = answer["localTime"]
+        moment: datetime = (await self._hello())["localTime"]
         return moment
 
     async def ensure_indexes(self, collection: str, indexes: Iterable[Index]) -> None:
         """Create the indexes that are missing; one whose definition changed is made anew."""
         target = self._database[collection]
+        wanted = {index.name: IndexModel(list(index.keys), name=index.name, **index.options) for index in indexes}
         with translated():
-            for index in indexes:
-                try:
-                    await target.create_index(list(index.keys), name=index.name, **index.options)
-                except OperationFailure as error:
-                    if error.code not in {_INDEX_OPTIONS_CONFLICT, _INDEX_KEY_SPECS_CONFLICT}:
-                        raise
-                    _log.info("index changed, made anew", collection=collection, index=index.name)
-                    await target.drop_index(index.name)
-                    await target.create_index(list(index.keys), name=index.name, **index.options)
+            try:
+                await target.create_indexes(list(wanted.values()))
+            except OperationFailure as error:
+                if error.code not in {_INDEX_OPTIONS_CONFLICT, _INDEX_KEY_SPECS_CONFLICT}:
+                    raise
+                await self._remake(target, wanted)
+
+    @staticmethod
+    async def _remake(target: Collection, wanted: Mapping[str, IndexModel]) -> None:
+        for name, index in wanted.items():
+            try:
+                await target.create_indexes([index])
+            except OperationFailure as error:
+                if error.code not in {_INDEX_OPTIONS_CONFLICT, _INDEX_KEY_SPECS_CONFLICT}:
+                    raise
+                _log.info("index changed, made anew", collection=target.name, index=name)
+                await target.drop_index(name)
+                await target.create_indexes([index])
 
     async def drop(self) -> None:
         """Drop the whole database; for tests and benchmarks."""
@@ -124,31 +143,43 @@ class Database:
 
     async def _keep_beating(self) -> None:
         while True:
-            asked = time.monotonic()
-            try:
-                with translated():
-                    answer = await self._database.command("hello")
-                if not answer.get("isWritablePrimary"):
-                    raise StoreUnavailableError("the database has no primary")
-            except StoreUnavailableError as error:
-                self._note_away(str(error.__cause__ or error))
-            else:
-                self._note_here(late=time.monotonic() - asked > BEAT_LATE_SECONDS)
-            slept_from = time.monotonic()
+            await self._ask()
             await asyncio.sleep(BEAT_SECONDS)
-            if time.monotonic() - slept_from > BEAT_LATE_SECONDS:
-                self._connected_since = None  # this process stood still; others may have taken over its leases
+
+    async def _ask(self) -> None:
+        try:
+            answer = await self._hello()
+            if not answer.get("isWritablePrimary"):
+                raise StoreUnavailableError("the database has no primary")
+        except (StoreUnavailableError, PyMongoError) as error:
+            self._note_away(str(error.__cause__ or error))
+        else:
+            self._note_here(answer["localTime"])
+
+    async def _hello(self) -> Document:
+        with translated():
+            # A command's answer is else decoded with the driver's defaults: times without a zone.
+            answer: Document = await self._database.command("hello", codec_options=self._database.codec_options)
+        return answer
 
     def _note_away(self, why: str) -> None:
         if not self._was_away:
-            _log.warning("database away, waiting for it", why=why.splitlines()[0][:200])
+            _log.warning("database away, waiting for it", why=why.splitlines()[0][:200] if why else "")
         self._was_away = True
         self._connected_since = None
 
-    def _note_here(self, *, late: bool) -> None:
+    def _note_here(self, moment: datetime) -> None:
         if self._was_away:
             _log.info("database is back")
         self._was_away = False
-        if late or self._connected_since is None:
-            self._connected_since = time.monotonic()
+        (last_moment, last_here), here = self._answer, _clock()
+        is_break = max(abs((moment - last_moment).total_seconds()), here - last_here) > BREAK_SECONDS
+        if is_break or self._connected_since is None:
+            self._connected_since = moment
+        self._answer = (moment, here)
         self._came.set()
+
+
+def _clock() -> float:
+    """Return seconds that go on while the machine sleeps, where the system counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()

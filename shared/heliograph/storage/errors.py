@@ -16,10 +16,11 @@ from pymongo.errors import (
 from heliograph.errors import ConflictError, UnavailableError
 
 DUPLICATE_KEY = 11000
-# Codes of a server that is going away, stepping down or starting: 91 ShutdownInProgress, 189 PrimarySteppedDown,
-# 10107 NotWritablePrimary, 11600 InterruptedAtShutdown, 11602 InterruptedDueToReplStateChange, 13435 and 13436
-# NotPrimaryNoSecondaryOk and NotPrimaryOrSecondary (MongoDB error codes).
-_AWAY = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+# Codes of a server that is going away, stepping down, starting or out of disk: 43 CursorNotFound (it was restarted
+# between two pages), 50 MaxTimeMSExpired, 91 ShutdownInProgress, 134 ReadConcernMajorityNotAvailableYet, 189
+# PrimarySteppedDown, 262 ExceededTimeLimit, 10107 NotWritablePrimary, 11600 InterruptedAtShutdown, 11602
+# InterruptedDueToReplStateChange, 13435 NotPrimaryNoSecondaryOk, 13436 NotPrimaryOrSecondary, 14031 OutOfDiskSpace.
+AWAY = frozenset({43, 50, 91, 134, 189, 262, 10107, 11600, 11602, 13435, 13436, 14031})
 
 
 class StoreUnavailableError(UnavailableError):
@@ -36,7 +37,7 @@ class DuplicateError(ConflictError):
         self.index = index  # the paths that the index covers
 
     @classmethod
-    def of(cls, details: Any) -> "DuplicateError":  # noqa: ANN401 - the driver's raw answer
+    def of(cls, details: Any) -> "DuplicateError":
         """Read which index it was from the server's answer."""
         return cls(frozenset((details or {}).get("keyPattern", {})))
 
@@ -51,6 +52,6 @@ def translated() -> Iterator[None]:
     except (ConnectionFailure, WaitQueueTimeoutError, ExecutionTimeout, WriteConcernError) as error:
         raise StoreUnavailableError from error
     except OperationFailure as error:
-        if error.code in _AWAY:
+        if error.code in AWAY:
             raise StoreUnavailableError from error
         raise

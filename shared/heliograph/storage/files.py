@@ -1,5 +1,6 @@
 """Files in GridFS: what jobs make and what people upload."""
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from gridfs.errors import NoFile
 from motor.motor_asyncio import AsyncIOMotorGridFSBucket
+from pymongo.errors import PyMongoError
 
 from heliograph.errors import BodyTooLargeError, NotFoundError
 from heliograph.storage.database import Database
@@ -39,6 +41,7 @@ class Files:
     def __init__(self, database: Database, bucket: str) -> None:
         self._bucket: Any = AsyncIOMotorGridFSBucket(database.raw, bucket_name=bucket)
         self._files = database.collection(f"{bucket}.files")
+        self._chunks = database.collection(f"{bucket}.chunks")
 
     async def put(
         self, chunks: AsyncIterator[bytes], *, name: str, media_type: str, owner: str | None = None,
@@ -59,7 +62,8 @@ class Files:
                     await stream.write(chunk)
                 await stream.close()
             except BaseException:
-                await stream.abort()
+                with contextlib.suppress(PyMongoError):  # what could not be removed is found by `abandoned`
+                    await stream.abort()
                 raise
             await self._files.update_one(
                 {"_id": stream._id},  # noqa: SLF001 - motor's only name for the id
@@ -117,6 +121,19 @@ class Files:
                     batch = []
         if batch:
             yield batch
+
+    async def abandoned(self, moment: datetime) -> AsyncIterator[str]:
+        """Yield the ids of files begun before ``moment`` whose process died before the end: pieces, but no file."""
+        with translated():
+            pieces = self._chunks.aggregate([
+                {"$match": {"files_id": {"$lt": ObjectId.from_datetime(moment)}}},
+                {"$sort": {"files_id": 1, "n": 1}},
+                {"$group": {"_id": "$files_id"}},  # with the sort, one look at the index for each file
+                {"$lookup": {"from": self._files.name, "localField": "_id", "foreignField": "_id", "as": "file"}},
+                {"$match": {"file": []}},
+            ])  # fmt: skip
+            async for piece in pieces:
+                yield str(piece["_id"])
 
 
 def _object_id(identifier: str) -> ObjectId:

@@ -12,9 +12,11 @@ from pymongo.errors import BulkWriteError
 
 from heliograph.errors import InvalidInputError
 from heliograph.storage.database import Collection
-from heliograph.storage.errors import DUPLICATE_KEY, DuplicateError, StoreUnavailableError, translated
+from heliograph.storage.errors import AWAY, DUPLICATE_KEY, DuplicateError, StoreUnavailableError, translated
 
 MOST_DOCUMENT_BYTES = 12 * 1024 * 1024  # at 16 MB the server takes no further write to a document; leave it room
+MOST_LEVELS = 100  # the server refuses more than about 180, and then all of the batch
+_TOO_LARGE = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and what an update says that makes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,11 @@ def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
     InvalidInputError
         It holds what the database cannot keep, or it is too large.
     """
+    if not _is_flat_enough(document, MOST_LEVELS):
+        raise InvalidInputError(f"this cannot be stored: it is nested deeper than {MOST_LEVELS} levels")
     try:
         raw = bson.encode(document)
-    except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"this cannot be stored: {error}") from error
     if len(raw) > MOST_DOCUMENT_BYTES:
         raise InvalidInputError(f"this is too large to be stored: {len(raw)} bytes of at most {MOST_DOCUMENT_BYTES}")
@@ -69,17 +73,15 @@ async def insert_each(collection: Collection, documents: Sequence[RawBSONDocumen
         if details.get("writeConcernErrors"):
             raise StoreUnavailableError from error
         for failure in details["writeErrors"]:
-            outcomes[failure["index"]] = (
-                DuplicateError.of(failure) if failure["code"] == DUPLICATE_KEY else RuntimeError(failure["errmsg"])
-            )
+            outcomes[failure["index"]] = _failure(failure)
     return outcomes
 
 
 async def update_each(collection: Collection, updates: Sequence[Update]) -> list[bool | Exception]:
-    """Make conditional updates in one round trip; the outcome of each is whether it holds now.
+    """Make conditional updates of different documents in one round trip; the outcome of each is whether it holds now.
 
-    The server answers with a total only. Where that falls short of the batch, those that carry a change id are looked
-    up by it, which also recognises one that an earlier, unanswered try had made; the others count as not made.
+    The server answers with a total only. Where that falls short of the batch, each is looked up: a change of state by
+    its id, which also recognises one that an earlier, unanswered try had made; any other by its own condition.
     """
     operations: list[Any] = [UpdateOne(update.filter, update.update) for update in updates]
     failed: dict[int, Exception] = {}
@@ -93,17 +95,25 @@ async def update_each(collection: Collection, updates: Sequence[Update]) -> list
         failed = {failure["index"]: _failure(failure) for failure in error.details["writeErrors"]}
     if matched == len(updates):
         return [True] * len(updates)
-    changes = [update.change for update in updates if update.change]
-    made: set[str] = set()
-    if changes:
-        where = {"_id": {"$in": [update.id for update in updates]}, "history.id": {"$in": changes}}
-        with translated():
-            async for document in collection.find(where, {"history.id": 1}):
-                made.update(entry["id"] for entry in document["history"])
-    return [failed.get(number, update.change in made) for number, update in enumerate(updates)]
+    holds = [{"_id": update.id, "history.id": update.change} if update.change else update.filter for update in updates]
+    with translated():
+        found = {document["_id"] async for document in collection.find({"$or": holds}, {"_id": 1})}
+    return [failed.get(number, update.id in found) for number, update in enumerate(updates)]
 
 
 def _failure(failure: Mapping[str, Any]) -> Exception:
     if failure["code"] == DUPLICATE_KEY:
         return DuplicateError.of(failure)
+    if failure["code"] in AWAY:
+        return StoreUnavailableError()
+    if failure["code"] in _TOO_LARGE:
+        return InvalidInputError("with this the stored document would become too large")
     return RuntimeError(failure["errmsg"])
+
+
+def _is_flat_enough(value: Any, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return True
+    return levels > 0 and all(_is_flat_enough(item, levels - 1) for item in value)

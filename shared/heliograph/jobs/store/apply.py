@@ -1,9 +1,11 @@
 """Making one change, with its answer possibly lost on the way."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from heliograph.ids import new_id
 from heliograph.jobs.store.changes import ChangePlan
 from heliograph.storage import Collection, Document, StoreUnavailableError
 from heliograph.storage.errors import translated
@@ -17,26 +19,33 @@ async def apply_change(
 ) -> Document | None:
     """Make a change where ``where`` holds and return the job after it; None where it does not hold.
 
-    After a network error the change may or may not be made: it is tried again under its id, and one that is found
-    made is a success.
+    After a network error the change may be made or not: it is looked for by its id, and tried again where it is not
+    found. Where ``where`` names no job, each try has an id of its own, so that no id ever stands in two jobs.
     """
-    pipeline = plan.pipeline()
-    for attempt in range(1, TRIES + 1):
+    tried: list[str] = []
+    while True:
         try:
             with translated():
-                found: Document | None = await jobs.find_one_and_update(
-                    plan.condition(where), pipeline, sort=sort, return_document=True
-                )
-                if found is None and attempt > 1:
-                    found = await jobs.find_one({**_identity(where), "history.id": plan.id})
+                made = await _made(jobs, where, tried)
+                if made is None:
+                    made = await jobs.find_one_and_update(
+                        plan.condition(where), plan.pipeline(), sort=sort, return_document=True
+                    )
+                # Between the two an earlier try may have come through after all.
+                return made if made is not None else await _made(jobs, where, tried)
         except StoreUnavailableError:
-            if attempt == TRIES:
+            tried.append(plan.id)
+            if len(tried) == TRIES:
                 raise
-            await asyncio.sleep(PAUSE_SECONDS * attempt)
-        else:
-            return found
-    return None
+            await asyncio.sleep(PAUSE_SECONDS * len(tried))
+            if "_id" not in where:
+                plan = replace(plan, id=new_id())
 
 
-def _identity(where: Mapping[str, Any]) -> dict[str, Any]:
-    return {"_id": where["_id"]} if "_id" in where else {"lease.until": {"$type": "date"}}
+async def _made(jobs: Collection, where: Mapping[str, Any], tried: Sequence[str]) -> Document | None:
+    if not tried:
+        return None
+    # A claim is looked for among what is held; one that ended in `cancelled` leaves its event to the sweep.
+    job = {"_id": where["_id"]} if "_id" in where else {"lease.until": {"$type": "date"}}
+    found: Document | None = await jobs.find_one({**job, "history.id": {"$in": list(tried)}})
+    return found

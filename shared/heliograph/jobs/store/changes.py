@@ -9,13 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heliograph.ids import new_id
-from heliograph.jobs.states import TOLD, State
-from heliograph.jobs.store.expressions import IS_HELD, IS_OVER, NOW, REMOVE, TARGET, Expression, after, literal, when
+from heliograph.jobs.model import JobError
+from heliograph.jobs.states import TOLD, ErrorKind, State
+from heliograph.jobs.store.documents import error_document
+from heliograph.jobs.store.expressions import (
+    IS_CANCELLED,
+    IS_HELD,
+    IS_OVER,
+    IS_QUEUED,
+    NOW,
+    REMOVE,
+    TARGET,
+    Expression,
+    after,
+    literal,
+    when,
+)
 
 HISTORY_KEPT = 200
+CANCELLED = literal(error_document(JobError(ErrorKind.CANCELLED, "cancelled on request")))
+EXPIRED = literal(error_document(JobError(ErrorKind.EXPIRED, "it was not begun in time")))
 
-_LEAVES_SERIES = ("result", "error", "artifacts", "ended_at", "started_at", "progress", "eta_seconds", "stage",
-                  "message", "not_before", "expires_at", "purging")  # fmt: skip
+_OF_SERIES = ("result", "error", "artifacts", "started_at", "message", "not_before")  # gone when the next one begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +43,6 @@ class ChangePlan:
     by: str
     target: Expression
     fields: Mapping[str, Expression] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()
     starts_series: bool = False
     id: str = field(default_factory=new_id)
 
@@ -58,6 +72,9 @@ class ChangePlan:
                 ),
                 "lease": when(IS_HELD, "$lease", REMOVE),
                 "slots": when(IS_HELD, "$slots", REMOVE),
+                "eta_seconds": when(IS_HELD, "$eta_seconds", REMOVE),
+                "progress": when(IS_QUEUED, REMOVE, "$progress"),
+                "stage": when(IS_QUEUED, REMOVE, "$stage"),
                 **self.fields,
             }},
             {"$set": {
@@ -65,16 +82,15 @@ class ChangePlan:
                 "outbox": {"$concatArrays": ["$outbox", [{**entry, "attempt": "$attempt", "told": told}]]},
                 "notices_due": when(told, {"$concatArrays": ["$notices_due", due]}, "$notices_due"),
             }},
-            {"$unset": ["_target", *self.unset]},
+            {"$unset": "_target"},
         ]  # fmt: skip
 
 
-def end_or_requeue(retry_milliseconds: int | None) -> tuple[Expression, dict[str, Expression]]:
-    """Return the target, and the fields, of a job that lost its attempt and may have another.
+def end_or_requeue(error: JobError, wait_milliseconds: int = 0) -> tuple[Expression, dict[str, Expression]]:
+    """Return the target, and the fields, of a job that lost its attempt to ``error`` and may have another.
 
     ``cancelled`` where somebody wished so, ``queued`` while attempts are left, else ``failed``.
     """
-    wait = retry_milliseconds or 0
     target = {"$switch": {
         "branches": [
             {"case": "$cancel_requested", "then": State.CANCELLED.value},
@@ -83,16 +99,17 @@ def end_or_requeue(retry_milliseconds: int | None) -> tuple[Expression, dict[str
         "default": State.FAILED.value,
     }}  # fmt: skip
     fields = {
-        "due": when(IS_OVER, True, literal(wait == 0)),
-        "not_before": when(IS_OVER, "$not_before", after(literal(wait))),
+        "error": when(IS_CANCELLED, CANCELLED, literal(error_document(error))),
+        "due": when(IS_OVER, True, literal(wait_milliseconds == 0)),
+        "not_before": when(IS_OVER, "$not_before", after(literal(wait_milliseconds))),
     }
     return target, fields
 
 
 def reopening(by: str) -> ChangePlan:
     """Return the change that starts a new series of a job that is over."""
-    fields = {
+    fields = dict.fromkeys(_OF_SERIES, REMOVE) | {
         "series": {"$add": ["$series", 1]}, "attempt": literal(0), "cancel_requested": literal(False),
         "due": literal(True),
     }  # fmt: skip
-    return ChangePlan(by, literal(State.QUEUED.value), fields, unset=_LEAVES_SERIES, starts_series=True)
+    return ChangePlan(by, literal(State.QUEUED.value), fields, starts_series=True)

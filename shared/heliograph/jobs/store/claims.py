@@ -4,6 +4,7 @@ Who holds a lease writes under its token alone: once somebody else holds the job
 matches any more.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,18 +12,16 @@ from typing import Any
 
 from heliograph.ids import new_id
 from heliograph.jobs.model import Artifact, Job, JobError
-from heliograph.jobs.states import HELD, ErrorKind, State
-from heliograph.jobs.store.apply import apply_change
-from heliograph.jobs.store.changes import ChangePlan, end_or_requeue
+from heliograph.jobs.states import HELD, State
+from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
+from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, end_or_requeue
 from heliograph.jobs.store.documents import artifact_document, canonical_json, error_document, to_job
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
-from heliograph.storage import Batcher, Database, Update, encoded_update, update_each
+from heliograph.storage import Batcher, Database, StoreUnavailableError, Update, encoded_update, update_each
 from heliograph.storage.errors import translated
 
 LEASE = timedelta(seconds=30)
-_CANCELLED = literal({"kind": ErrorKind.CANCELLED.value, "message": "cancelled on request"})
-_EXPIRED = literal({"kind": ErrorKind.EXPIRED.value, "message": "it was not begun in time"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,8 @@ class ClaimStore:
             "attempt": {"$add": ["$attempt", when(runs, 1, 0)]},
             "lease": when(runs, lease_field, REMOVE),
             "started_at": when(runs, NOW, "$started_at"),
-            "progress": REMOVE, "stage": REMOVE, "eta_seconds": REMOVE, "message": REMOVE,
-            "error": when(runs, "$error", when("$cancel_requested", _CANCELLED, _EXPIRED)),
+            "message": REMOVE,
+            "error": when(runs, "$error", when("$cancel_requested", CANCELLED, EXPIRED)),
         }  # fmt: skip
         target = when({"$or": ["$cancel_requested", expired]}, State.CANCELLED.value, State.RUNNING.value)
         where = {"state": State.QUEUED.value, "due": True, "queue": {"$in": list(queues)}}
@@ -88,11 +87,8 @@ class ClaimStore:
             "message": progress.message,
         }  # fmt: skip
         values = {name: value for name, value in named.items() if value is not None}
-        update = (
-            encoded_update(identifier, _held(identifier, token), {"$set": values, "$currentDate": {"updated_at": True}})
-            if values
-            else encoded_update(identifier, _held(identifier, token), {"$currentDate": {"updated_at": True}})
-        )
+        operators = {"$currentDate": {"updated_at": True}} | ({"$set": values} if values else {})
+        update = encoded_update(identifier, _held(identifier, token), operators)
         return await self._updates.submit(identifier, update, update.size)
 
     async def finish(self, identifier: str, token: str, finish: Finish, by: str) -> bool:
@@ -101,9 +97,7 @@ class ClaimStore:
         Repeating it under the same ``finish.change`` is harmless.
         """
         plan = _finishing(finish, by)
-        update = encoded_update(
-            identifier, plan.condition(_held(identifier, token)), plan.pipeline(), change=plan.id
-        )  # fmt: skip
+        update = encoded_update(identifier, plan.condition(_held(identifier, token)), plan.pipeline(), change=plan.id)
         return await self._updates.submit(identifier, update, update.size)
 
     async def renew(self, tokens: Mapping[str, str]) -> dict[str, bool]:
@@ -125,7 +119,12 @@ class ClaimStore:
             }
 
     async def _update_batch(self, updates: Sequence[Update]) -> Sequence[bool | Exception]:
-        return await update_each(self._jobs, updates)
+        try:
+            return await update_each(self._jobs, updates)
+        except StoreUnavailableError:
+            # Made or not is unknown; what is repeated under its id is recognised.
+            await asyncio.sleep(PAUSE_SECONDS)
+            return await update_each(self._jobs, updates)
 
 
 def _held(identifier: str, token: str) -> dict[str, Any]:
@@ -141,8 +140,9 @@ def _finishing(finish: Finish, by: str) -> ChangePlan:
     }
     if finish.state is State.DONE:
         fields["progress"] = literal(1.0)
-        fields["eta_seconds"] = REMOVE
-    if finish.retry_after is None:
+    if finish.state is State.CANCELLED and finish.error is None:
+        fields["error"] = CANCELLED
+    if finish.retry_after is None or finish.error is None:
         return ChangePlan(by, literal(finish.state.value), fields, id=finish.change)
-    target, retrying = end_or_requeue(int(finish.retry_after / timedelta(milliseconds=1)))
+    target, retrying = end_or_requeue(finish.error, int(finish.retry_after / timedelta(milliseconds=1)))
     return ChangePlan(by, target, {**fields, **retrying}, id=finish.change)

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from heliograph.errors import InvalidInputError
 from heliograph.ids import new_id
 from heliograph.jobs.model import Artifact, Change, Job, JobError, Lease, NewJob
 from heliograph.jobs.states import ErrorKind, State
@@ -17,9 +18,18 @@ _OPTIONAL = (
 )  # fmt: skip
 
 
-def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Write a JSON value with sorted keys and no spaces, so that equal values have equal texts."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+def canonical_json(value: Any) -> str:
+    """Write a JSON value with sorted keys and no spaces, so that equal values have equal texts.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none: an integer beyond 64 bits, a lone surrogate, nested too deep.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError as error:
+        raise InvalidInputError(f"this cannot be stored: {error}") from error
 
 
 def new_document(job: NewJob, now: datetime) -> Document:
@@ -41,12 +51,17 @@ def new_document(job: NewJob, now: datetime) -> Document:
                  "traceparent", "identity"):  # fmt: skip
         value = getattr(job, name)
         if value is not None:
-            document[name] = value
+            document[name] = to_millisecond(value) if isinstance(value, datetime) else value
     if job.idempotency:
         document["idempotency"] = {"key": job.idempotency[0], "digest": job.idempotency[1]}
     if job.retention_seconds:
         document["retention_ms"] = int(job.retention_seconds * 1000)
     return document
+
+
+def to_millisecond(moment: datetime) -> datetime:
+    """Return a time as the database keeps it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def to_job(document: Mapping[str, Any]) -> Job:

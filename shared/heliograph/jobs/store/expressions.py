@@ -6,7 +6,7 @@ be read as a field.
 
 from typing import Any
 
-from heliograph.jobs.states import HELD, OVER
+from heliograph.jobs.states import HELD, OVER, State
 
 Expression = Any
 
@@ -15,7 +15,7 @@ REMOVE = "$$REMOVE"  # the field is left out
 TARGET = "$_target"  # the state that the change under way leads to
 
 
-def literal(value: Any) -> Expression:  # noqa: ANN401 - any value that BSON can hold
+def literal(value: Any) -> Expression:
     """Return ``value`` as itself."""
     return {"$literal": value}
 
@@ -35,5 +35,7 @@ def is_past(field: str) -> Expression:
     return {"$and": [{"$eq": [{"$type": field}, "date"]}, {"$lt": [field, NOW]}]}
 
 
+IS_QUEUED = {"$eq": [TARGET, literal(State.QUEUED.value)]}
+IS_CANCELLED = {"$eq": [TARGET, literal(State.CANCELLED.value)]}
 IS_OVER = {"$in": [TARGET, literal(list(OVER))]}
 IS_HELD = {"$in": [TARGET, literal(list(HELD))]}

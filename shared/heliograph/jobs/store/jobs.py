@@ -10,9 +10,9 @@ from bson.raw_bson import RawBSONDocument
 from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Job, JobError, NewJob
 from heliograph.jobs.states import HELD, OVER, ErrorKind, State
-from heliograph.jobs.store.apply import apply_change
+from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
 from heliograph.jobs.store.changes import ChangePlan, reopening
-from heliograph.jobs.store.documents import error_document, new_document, to_job
+from heliograph.jobs.store.documents import error_document, new_document, to_job, to_millisecond
 from heliograph.jobs.store.expressions import literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Batcher, Database, DuplicateError, StoreUnavailableError, encoded, insert_each
@@ -48,14 +48,16 @@ class JobStore:
         StoreUnavailableError
             The database is away. Whether the job was stored is unknown; the same key will tell.
         """
-        document = new_document(new, _now())
+        document = new_document(new, to_millisecond(datetime.now(UTC)))
         raw = encoded(document)
         try:
             await self._inserts.submit(new.id, raw, len(raw.raw))
-        except DuplicateError:
-            if new.idempotency is None:
-                raise
-            known = await self._by_key(new.owner, new.idempotency[0])
+        except DuplicateError as error:
+            if error.index == {"_id"}:
+                if not await self._is_stored(new.id, document["history"][0]["id"]):
+                    raise
+                return to_job(document)  # an earlier try had stored it, and its answer was lost
+            known = await self._by_key(new.owner, new.idempotency[0]) if new.idempotency else None
             if known is None:
                 raise
             return known
@@ -126,28 +128,23 @@ class JobStore:
         if reopened:
             return to_job(reopened)
         job = await self.get(identifier)
+        if job.state in OVER:
+            raise ConflictError("the job is being removed")
         raise ConflictError(f"the job is {job.state}; only one that is over can be run again")
+
+    async def _is_stored(self, identifier: str, change: str) -> bool:
+        with translated():
+            return await self._jobs.find_one({"_id": identifier, "history.id": change}, {"_id": 1}) is not None
 
     async def _by_key(self, owner: str, key: str) -> KnownRequest | None:
         with translated():
             found = await self._jobs.find_one({"owner": owner, "idempotency.key": key}, VIEW)
         return KnownRequest(to_job(found), found["idempotency"]["digest"]) if found else None
 
-    async def _insert_batch(self, documents: Any) -> list[Exception | None]:  # noqa: ANN401 - as the batcher hands on
+    async def _insert_batch(self, documents: Any) -> list[Exception | None]:
         try:
             return await insert_each(self._jobs, documents)
         except StoreUnavailableError:
-            # Written or not is unknown. The ids are fresh, so a second try tells: one that exists is ours.
-            await asyncio.sleep(0)
-            outcomes = await insert_each(self._jobs, documents)
-        return [None if _is_ours(outcome) else outcome for outcome in outcomes]
-
-
-def _is_ours(outcome: Exception | None) -> bool:
-    return isinstance(outcome, DuplicateError) and outcome.index == {"_id"}
-
-
-def _now() -> datetime:
-    """Return the time as the database keeps it, to the millisecond."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+            # Stored or not is unknown; `insert` knows its own by its first change.
+            await asyncio.sleep(PAUSE_SECONDS)
+            return await insert_each(self._jobs, documents)

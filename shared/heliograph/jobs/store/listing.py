@@ -5,7 +5,6 @@ neither repeat nor hide others.
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,5 +95,5 @@ def _beyond(cursor: str, *, by_update: bool) -> dict[str, Any]:
             return {"$or": [{"updated_at": {"$gt": moment}}, {"updated_at": moment, "_id": {"$gt": identifier}}]}
         (identifier,) = place
         return {"_id": {"$lt": str(identifier)}}
-    except (binascii.Error, ValueError, TypeError, IndexError, UnicodeError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:  # ValueError is base64's and JSON's as well
         raise InvalidInputError.of("cursor", "this is not a cursor of this list") from error

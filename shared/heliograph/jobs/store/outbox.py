@@ -4,10 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from pydantic import ValidationError
+
 from heliograph.events.model import JobEvent, JobEventData
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
+
+_log = structlog.get_logger()
 
 SWEEP_AGE_MILLISECONDS = 5_000  # younger ones are still in the hands of the process that wrote them
 SWEEP_BATCH = 500
@@ -38,9 +43,14 @@ class OutboxStore:
 
     async def read(self, jobs: Iterable[str]) -> list[Outgoing]:
         """Return what these jobs have to tell; a job with nothing is left out."""
+        outgoing = []
         with translated():
-            found = self._jobs.find({"_id": {"$in": list(jobs)}, "outbox.0": {"$exists": True}}, _FIELDS)
-            return [self._outgoing(document) async for document in found]
+            async for document in self._jobs.find({"_id": {"$in": list(jobs)}, "outbox.0": {"$exists": True}}, _FIELDS):
+                try:
+                    outgoing.append(self._outgoing(document))
+                except ValidationError:  # a defect of whoever wrote it, which must not hold up the others
+                    _log.exception("an event cannot be told", job=document["_id"])
+        return outgoing
 
     async def pull(self, changes: Mapping[str, Iterable[str]]) -> None:
         """Take out confirmed events: job id to the ids of their changes."""
@@ -53,7 +63,8 @@ class OutboxStore:
         old = {"$lt": [{"$first": "$outbox.at"}, {"$subtract": ["$$NOW", SWEEP_AGE_MILLISECONDS]}]}
         where = {"outbox.0": {"$exists": True}, "outbox.at": {"$type": "date"}, "$expr": old}
         with translated():
-            found = await self._jobs.find(where, {"_id": 1}).sort("outbox.at", 1).to_list(SWEEP_BATCH)
+            oldest = self._jobs.find(where, {"_id": 1}).sort("outbox.at", 1).limit(SWEEP_BATCH)
+            found = await oldest.to_list(SWEEP_BATCH)
         return [document["_id"] for document in found]
 
     async def depth(self) -> int:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from heliograph.jobs.model import Artifact, JobError
-from heliograph.jobs.states import HELD, OVER, ErrorKind, State
+from heliograph.jobs.states import ACTIVE, HELD, OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
-from heliograph.jobs.store.changes import ChangePlan, end_or_requeue
-from heliograph.jobs.store.documents import error_document
-from heliograph.jobs.store.expressions import NOW, is_past, literal
+from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue
+from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
@@ -66,20 +65,19 @@ class UpkeepStore:
         """End queued jobs whose ``start_before`` has passed; return their ids."""
         where = {"state": State.QUEUED.value, "start_before": {"$type": "date"}, "$expr": is_past("$start_before")}
         with translated():
-            found = await self._jobs.find(where, {"_id": 1}).to_list(BATCH)
-        error = JobError(ErrorKind.EXPIRED, "it was not begun in time")
+            found = await self._jobs.find(where, {"_id": 1}).limit(BATCH).to_list(BATCH)
         ended = []
         for document in found:
-            plan = ChangePlan(BY, literal(State.CANCELLED.value), {"error": literal(error_document(error))})
+            plan = ChangePlan(BY, literal(State.CANCELLED.value), {"error": EXPIRED})
             if await apply_change(self._jobs, {"_id": document["_id"], **where}, plan):
                 ended.append(document["_id"])
         return ended
 
-    async def lost_leases(self) -> list[LostLease]:
-        """Return held jobs whose lease has run out by the server's clock."""
-        where = {"lease.until": {"$type": "date"}, "$expr": {"$lt": ["$lease.until", NOW]}}
+    async def lost_leases(self, connected_for: timedelta = timedelta.max) -> list[LostLease]:
+        """Return held jobs whose lease, no longer than ``connected_for``, has run out by the server's clock."""
+        where = {"lease.until": {"$type": "date"}, "$expr": _is_lost(connected_for)}
         with translated():
-            found = await self._jobs.find(where, {"lease.token": 1}).to_list(BATCH)
+            found = await self._jobs.find(where, {"lease.token": 1}).limit(BATCH).to_list(BATCH)
         return [LostLease(document["_id"], document["lease"]["token"]) for document in found]
 
     async def take_back(self, lost: LostLease, connected_for: timedelta) -> bool:
@@ -88,29 +86,24 @@ class UpkeepStore:
         Only a lease no longer than ``connected_for`` is called lost: while the database was away for us it was away
         for the holder too, and the holder gets one lease's length to renew.
         """
-        target, fields = end_or_requeue(None)
-        error = JobError(ErrorKind.LOST, "its worker was lost")
-        plan = ChangePlan(BY, target, {**fields, "error": literal(error_document(error))})
-        connected = literal(int(connected_for / timedelta(milliseconds=1)))
+        target, fields = end_or_requeue(JobError(ErrorKind.LOST, "its worker was lost"))
         where = {
             "_id": lost.job, "lease.token": lost.token, "state": {"$in": list(HELD)},
-            "lease.until": {"$type": "date"},
-            "$expr": {"$and": [{"$lt": ["$lease.until", NOW]}, {"$lte": ["$lease.ms", connected]}]},
+            "lease.until": {"$type": "date"}, "$expr": _is_lost(connected_for),
         }  # fmt: skip
-        return await apply_change(self._jobs, where, plan) is not None
+        return await apply_change(self._jobs, where, ChangePlan(BY, target, fields)) is not None
 
     async def expired(self) -> AsyncIterator[Expired]:
         """Mark jobs whose time of keeping is over, and yield each; reopening refuses a marked one."""
-        candidates = {"expires_at": {"$type": "date"}, "$expr": is_past("$expires_at")}
+        where = {
+            "expires_at": {"$type": "date"}, "$expr": is_past("$expires_at"), "state": {"$in": list(OVER)},
+            "outbox.0": {"$exists": False}, "notices_due.0": {"$exists": False},
+        }  # fmt: skip
         with translated():
-            found = await self._jobs.find(candidates, {"_id": 1}).to_list(BATCH)
+            found = await self._jobs.find(where, {"_id": 1}).limit(BATCH).to_list(BATCH)
             for document in found:
                 marked = await self._jobs.find_one_and_update(
-                    {
-                        "_id": document["_id"], "state": {"$in": list(OVER)}, "outbox.0": {"$exists": False},
-                        "notices_due.0": {"$exists": False}, **candidates,
-                    },
-                    {"$set": {"purging": True}},
+                    {"_id": document["_id"], **where}, {"$set": {"purging": True}},
                     projection={"artifacts": 1, "inputs": 1},
                 )  # fmt: skip
                 if marked:
@@ -124,14 +117,17 @@ class UpkeepStore:
             await self._jobs.delete_one({"_id": job, "purging": True})
 
     async def unlisted_artifacts(self, files: Iterable[tuple[str, str | None]]) -> list[str]:
-        """Return those files (each with the job it was stored for) that no job lists."""
+        """Return those files (each with the job it was stored for) that no job lists, nor may list when it ends."""
         wanted = list(files)
         listed: set[str] = set()
+        active: set[str] = set()
         with translated():
-            jobs = self._jobs.find({"_id": {"$in": [job for _, job in wanted]}}, {"artifacts.file": 1})
-            async for document in jobs:
+            where = {"_id": {"$in": [job for _, job in wanted if job]}}
+            async for document in self._jobs.find(where, {"artifacts.file": 1, "state": 1}):
                 listed.update(artifact["file"] for artifact in document.get("artifacts", ()))
-        return [file for file, _ in wanted if file not in listed]
+                if document["state"] in ACTIVE:
+                    active.add(document["_id"])
+        return [file for file, job in wanted if file not in listed and job not in active]
 
     async def unlisted_inputs(self, uploads: Iterable[str]) -> list[str]:
         """Return those uploads that no job uses."""
@@ -142,3 +138,8 @@ class UpkeepStore:
             async for document in self._jobs.find(where, {"inputs": 1}):
                 used.update(document["inputs"])
         return [upload for upload in wanted if upload not in used]
+
+
+def _is_lost(connected_for: timedelta) -> Expression:
+    connected = literal(int(connected_for / timedelta(milliseconds=1)))
+    return {"$and": [{"$lt": ["$lease.until", NOW]}, {"$lte": ["$lease.ms", connected]}]}

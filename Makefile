@@ -1,0 +1,67 @@
+# Everything a newcomer runs. `make help` lists it.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+run := .venv/bin/python
+product := .venv/.product
+tests := .venv/.tests
+described := constraints.txt $(wildcard shared/pyproject.toml services/*/pyproject.toml examples/*/pyproject.toml)
+product_parts := python3-venv libcurl4
+test_parts := $(product_parts) --wish rabbitmq-server
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: demo up test lint bench faults compose-smoke docs venv clean help product-parts test-parts
+
+demo: $(product) ## run one job on real data from submission to mail, and show what came of it
+	@$(run) -m heliograph_standalone demo
+
+up: $(product) ## run all services in one process, until Ctrl-C; dashboard at http://127.0.0.1:8000
+	@$(run) -m heliograph_standalone up
+
+test: test-parts $(tests) ## run the tests; PYTEST_ARGS='-k name' for some of them
+	@$(run) -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
+
+faults: test-parts $(tests) ## run the tests that kill, stop and cut off real processes
+	@$(run) -m pytest -q -m faults $(PYTEST_ARGS)
+
+lint: $(tests) ## check style and types
+	@$(run) -m ruff check
+	@$(run) -m ruff format --check
+	@$(run) -m mypy shared services examples tests
+
+bench: test-parts $(tests) ## measure
+	@$(run) bench/run.py
+
+docs: $(tests) ## build the documentation
+	@$(run) docs/build.py
+
+compose-smoke: ## build the containers and run one job through them
+	@scripts/compose-smoke
+
+venv: $(product) ## set up .venv, and nothing else
+
+clean: ## remove .venv and caches; data (.heliograph) stay
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r target what; \
+		do printf '%-22s %s\n' "$$target" "$$what"; done
+
+# The parts are looked for at every run, which takes a twentieth of a second; behind the bar, they do not make the
+# stamps look old.
+product-parts:
+	@scripts/system-parts $(product_parts)
+
+test-parts:
+	@scripts/system-parts $(test_parts)
+
+$(product): $(described) scripts/bootstrap | product-parts
+	@scripts/bootstrap product
+	@touch $@
+
+$(tests): $(product) requirements-dev.txt
+	@scripts/bootstrap tests
+	@touch $@

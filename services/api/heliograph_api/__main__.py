@@ -1,0 +1,34 @@
+"""``python -m heliograph_api``: serves until SIGTERM or SIGINT."""
+
+import uvicorn
+
+from heliograph import faults
+from heliograph.logs import configure_logging
+from heliograph_api.app import create_app
+from heliograph_api.settings import ApiSettings
+
+KEEP_ALIVE_SECONDS = 30
+GRACE_SECONDS = 10
+
+
+def main() -> None:
+    """Run the api."""
+    settings = ApiSettings.load()
+    configure_logging(settings.log_level)
+    faults.arm(settings.fault_point)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,  # a query string may hold a token; the metrics count requests by route
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

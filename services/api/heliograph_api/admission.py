@@ -1,0 +1,132 @@
+"""Admission: from what a client wrote to a job that may be stored, or to an error that names the field."""
+
+import hmac
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from pydantic import ValidationError
+
+from heliograph.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
+from heliograph.identity.roles import Action
+from heliograph.identity.tokens import Identity
+from heliograph.ids import new_id
+from heliograph.jobs.model import NewJob
+from heliograph.jobs.store.documents import canonical_json
+from heliograph.notices.claims import email_wish
+from heliograph.notices.model import Wish
+from heliograph.storage import Files
+from heliograph.wire import ChannelWishes, Submission
+from heliograph_api.problems import invalid
+from heliograph_api.registry import Entry, Registry
+
+MOST_KEY_CHARACTERS = 255
+
+
+class Admission:
+    """Judges submissions."""
+
+    def __init__(self, registry: Registry, uploads: Files, identity_key: str, retention: timedelta) -> None:
+        self._registry = registry
+        self._uploads = uploads
+        self._identity_key = identity_key.encode()
+        self._retention = retention
+
+    async def admit(
+        self,
+        body: Any,
+        caller: Identity,
+        *,
+        key: str | None = None,
+        traceparent: str | None = None,
+    ) -> NewJob:
+        """Return the job that ``body`` asks for.
+
+        Raises
+        ------
+        InvalidInputError
+            A field is wrong.
+        ForbiddenError
+            The caller's roles do not suffice for submitting, or for this backend.
+        """
+        caller.require(Action.SUBMIT)
+        submission = _parse(body)
+        entry = await self._backend(submission.backend)
+        missing = set(entry.announced.roles) - caller.roles
+        if missing:
+            raise ForbiddenError(f"the backend {submission.backend} needs these roles: {', '.join(sorted(missing))}")
+        faults = entry.faults(submission.parameters)
+        if faults:
+            raise invalid(faults)
+        inputs = await self._inputs(entry, submission.parameters, caller)
+        return NewJob(
+            id=new_id(), queue=submission.backend, backend=submission.backend, owner=caller.subject,
+            parameters=submission.parameters, name=submission.name, group=submission.group,
+            priority=submission.priority, max_attempts=submission.max_attempts, not_before=submission.not_before,
+            start_before=submission.start_before, timeout_seconds=submission.timeout_seconds,
+            handler=submission.handler, inputs=inputs, notify=_notify(submission, caller), traceparent=traceparent,
+            idempotency=_idempotency(key, body, caller),
+            identity=self._identity(caller.subject, submission),
+            retention_seconds=self._retention.total_seconds() or None,
+        )  # fmt: skip
+
+    async def _backend(self, name: str) -> Entry:
+        try:
+            return await self._registry.find(name)
+        except NotFoundError as error:
+            raise InvalidInputError.of("backend", f"no worker has announced a backend {name}") from error
+
+    async def _inputs(self, entry: Entry, parameters: dict[str, Any], caller: Identity) -> tuple[str, ...]:
+        inputs = []
+        for name, upload in entry.uploads(parameters):
+            try:
+                stored = await self._uploads.find(upload)
+            except NotFoundError as error:
+                raise InvalidInputError.of(f"parameters.{name}", "there is no such upload") from error
+            if stored.owner != caller.subject:
+                raise InvalidInputError.of(f"parameters.{name}", "there is no such upload")
+            inputs.append(upload)
+        return tuple(inputs)
+
+    def _identity(self, owner: str, submission: Submission) -> str:
+        text = canonical_json([owner, submission.backend, submission.parameters])
+        return hmac.new(self._identity_key, text.encode(), sha256).hexdigest()
+
+
+def _parse(body: Any) -> Submission:
+    if not isinstance(body, dict):
+        raise InvalidInputError.of("", "the body is not a JSON object")
+    try:
+        return Submission.model_validate(body)
+    except ValidationError as error:
+        raise invalid([
+            FieldError(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors(include_url=False)
+        ]) from error  # fmt: skip
+
+
+def _idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
+    if key is None:
+        return None
+    if caller.is_anonymous:
+        raise InvalidInputError.of("Idempotency-Key", "this takes a token: keys are kept for each owner")
+    if not key or len(key) > MOST_KEY_CHARACTERS or not key.isprintable():
+        raise InvalidInputError.of("Idempotency-Key", f"a key has 1 to {MOST_KEY_CHARACTERS} printable characters")
+    return key, sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _notify(submission: Submission, caller: Identity) -> dict[str, Any]:
+    """Return who wishes to be told: what the submission says goes before what the token says."""
+    if submission.notify is False:
+        return {"told": False, "wishes": []}
+    wish = email_wish(caller.claims)
+    if wish is None:
+        return {"told": True, "wishes": []}
+    asked = submission.notify.email if not isinstance(submission.notify, bool) else None
+    return {"told": True, "wishes": [_merged(wish, asked).to_document()]}
+
+
+def _merged(wish: Wish, asked: ChannelWishes | None) -> Wish:
+    if asked is None:
+        return wish
+    named = {**wish.to_document(), **asked.model_dump(exclude_none=True)}
+    return Wish.from_document(named)

@@ -1,0 +1,142 @@
+"""The api as an ASGI application, and the tasks that live beside it."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+
+import heliograph
+from heliograph import bus as buses
+from heliograph.announcements import Announcements
+from heliograph.background import running
+from heliograph.bus.port import Bus
+from heliograph.errors import UnavailableError
+from heliograph.identity.tokens import Tokens
+from heliograph.jobs.reconciler import Reconciler
+from heliograph.jobs.relay import Relay
+from heliograph.jobs.service import JobService
+from heliograph.jobs.store import JobStore, Listing, LogStore, OutboxStore, UpkeepStore
+from heliograph.jobs.store.indexes import ensure_job_indexes
+from heliograph.locks import Locks
+from heliograph.notices.indexes import ensure_notice_indexes
+from heliograph.notices.store import Ledger
+from heliograph.storage import Database, Files
+from heliograph_api import problems, routes
+from heliograph_api.admission import Admission
+from heliograph_api.documentation import document
+from heliograph_api.metrics import RequestMetrics
+from heliograph_api.parts import Parts
+from heliograph_api.registry import Registry
+from heliograph_api.routes import health
+from heliograph_api.settings import ApiSettings
+from heliograph_api.waiting import Waiting
+
+DRAIN_SECONDS = 5.0
+
+
+def create_app(settings: ApiSettings, *, database: Database | None = None, bus: Bus | None = None) -> FastAPI:
+    """Return the application.
+
+    Parameters
+    ----------
+    settings
+        The api's settings.
+    database, bus
+        Connections to share, where several services live in one process; by default the app makes its own.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            store, news = database, bus
+            if store is None:
+                store = await stack.enter_async_context(Database(settings.mongodb_url, settings.mongodb_database))
+            if news is None:
+                news = buses.connect(settings.bus_url, name=f"api@{socket.gethostname()}")
+                await stack.enter_async_context(news)
+            app.state.prepared = asyncio.Event()
+            app.state.parts = parts = _parts(settings, store, news)
+            await stack.enter_async_context(_background(app, parts))
+            feed = await news.subscribe_feed(parts.waiting.on_event)
+            stack.push_async_callback(feed.close)
+            yield
+
+    app = FastAPI(
+        title="Heliograph",
+        version=heliograph.__version__,
+        summary="Dispatches scientific work and tells people what became of it",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(routes.router)
+    app.include_router(health.router)
+    app.add_middleware(RequestMetrics)
+    problems.install(app)
+    document(app)
+    return app
+
+
+def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
+    outbox = OutboxStore(database, public_url=settings.public_url)
+    relay = Relay(outbox, bus)
+    announcements = Announcements(database)
+    registry = Registry(announcements)
+    uploads = Files(database, "uploads")
+    retention = timedelta(days=settings.retention_days)
+    return Parts(
+        settings=settings,
+        database=database,
+        bus=bus,
+        tokens=Tokens(settings.signing_keys),
+        jobs=JobService(JobStore(database), relay, bus),
+        listing=Listing(database),
+        logs=LogStore(database),
+        outbox=outbox,
+        relay=relay,
+        artifacts=Files(database, "artifacts"),
+        uploads=uploads,
+        announcements=announcements,
+        registry=registry,
+        admission=Admission(registry, uploads, settings.identity_key, retention),
+        waiting=Waiting(bus),
+        ledger=Ledger(database),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
+    reconciler = Reconciler(
+        parts.database,
+        UpkeepStore(parts.database),
+        parts.relay,
+        Locks(parts.database, f"api@{socket.gethostname()}:{os.getpid()}"),
+        parts.artifacts,
+        parts.uploads,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(parts.relay.drain, DRAIN_SECONDS)
+        await stack.enter_async_context(running(_prepare(app, parts.database)))
+        await stack.enter_async_context(running(parts.relay.run()))
+        await stack.enter_async_context(running(_after(app, reconciler.run)))
+        await stack.enter_async_context(running(_after(app, parts.registry.run)))
+        yield
+
+
+async def _prepare(app: FastAPI, database: Database) -> None:
+    """Make the indexes before the first request is taken: some of them are rules."""
+    while not app.state.prepared.is_set():
+        await database.wait_connected()
+        with contextlib.suppress(UnavailableError):
+            await ensure_job_indexes(database)
+            await ensure_notice_indexes(database)
+            app.state.prepared.set()
+
+
+async def _after(app: FastAPI, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await app.state.prepared.wait()
+    await work()

@@ -1,0 +1,91 @@
+"""Errors as problem+json, rendered here and nowhere else."""
+
+from http import HTTPStatus
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from heliograph.errors import FieldError, HeliographError, InvalidInputError, UnauthenticatedError, UnavailableError
+
+_log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+
+def problem(error: HeliographError) -> Response:
+    """Render an error."""
+    body: dict[str, object] = {
+        "type": f"urn:heliograph:problem:{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": int(error.status),
+        "detail": error.message,
+    }
+    if error.errors:
+        body["errors"] = [{"field": each.field, "message": each.message} for each in error.errors]
+    headers = {}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(_json(body), error.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of this app leave as problem+json."""
+    app.add_exception_handler(HeliographError, _known)
+    app.add_exception_handler(RequestValidationError, _bad_query)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(Exception, _defect)
+
+
+def invalid(errors: list[FieldError]) -> InvalidInputError:
+    """Make one error of several fields at fault."""
+    first = errors[0]
+    detail = f"{first.field}: {first.message}" if first.field else first.message
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidInputError(detail + more, errors=tuple(errors))
+
+
+async def _known(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HeliographError)
+    return problem(error)
+
+
+async def _bad_query(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldError(".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), fault["msg"])
+        for fault in error.errors()
+    ]
+    return problem(invalid(errors))
+
+
+async def _framework(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    body = {
+        "type": f"urn:heliograph:problem:{phrase.lower().replace(' ', '-')}",
+        "title": phrase,
+        "status": error.status_code,
+        "detail": str(error.detail),
+    }
+    return Response(_json(body), error.status_code, error.headers, MEDIA_TYPE)
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    # The path without its query: a query string may carry a token.
+    _log.error("defect", method=request.method, path=request.url.path, exc_info=error)
+    return problem(HeliographError("this is a defect of the service; its log has the details"))
+
+
+def _json(body: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except (TypeError, ValueError):  # a message that quotes what cannot be written, such as half a surrogate pair
+        text = {key: str(value).encode("utf-8", "replace").decode() for key, value in body.items()}
+        return orjson.dumps(text)

@@ -1,0 +1,11 @@
+"""The native routes under /v1. A route translates between HTTP and the service, and holds no rule of its own."""
+
+from fastapi import APIRouter, Depends
+
+from heliograph_api.authentication import bearer
+from heliograph_api.parts import require_database
+from heliograph_api.routes import backends, files, job_details, jobs, me, notices
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(require_database), Depends(bearer)])
+for module in (jobs, job_details, files, backends, notices, me):
+    router.include_router(module.router)

@@ -1,0 +1,104 @@
+"""What belongs to a job: its history, its log, its artifacts, who was told of it."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from heliograph.errors import NotFoundError
+from heliograph.wire import ArtifactView, HistoryPage, NoticePage, NoticeView
+from heliograph.wire.jobs import history_json
+from heliograph_api.authentication import Caller
+from heliograph_api.parts import parts_of
+from heliograph_api.responses import json_response, problems
+
+router = APIRouter(tags=["jobs"])
+
+# What a browser may show in place; anything else is saved, for a page that a job made could act in its reader's name.
+SHOWN_IN_PLACE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "text/plain", "application/pdf"})
+
+
+@router.get(
+    "/jobs/{job_id}/history", summary="Read a job's changes of state", response_model=HistoryPage,
+    responses=problems(401, 404),
+)  # fmt: skip
+async def history(request: Request, caller: Caller, job_id: str) -> Response:
+    """Answer with the last 200 changes, oldest first."""
+    job = await parts_of(request).jobs.get(job_id, caller, with_history=True)
+    return json_response(history_json(job.history))
+
+
+@router.get(
+    "/jobs/{job_id}/log", summary="Read a job's log", response_class=Response,
+    responses=problems(401, 404, 422)
+    | {200: {"content": {"text/plain": {}}, "description": "What the attempt printed"}},
+)  # fmt: skip
+async def log(
+    request: Request,
+    caller: Caller,
+    job_id: str,
+    attempt: Annotated[int | None, Query(ge=1, le=1_000_000, description="Which attempt; by default the last")] = None,
+    series: Annotated[int | None, Query(ge=1, le=1_000_000, description="Which series; by default the last")] = None,
+) -> Response:
+    """Stream what an attempt printed, as plain text in UTF-8."""
+    parts = parts_of(request)
+    job = await parts.jobs.get(job_id, caller)
+    chunks = parts.logs.read(job.id, series or job.series, attempt or job.attempt)
+    return StreamingResponse(
+        chunks, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"}
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/artifacts", summary="List a job's artifacts", response_model=list[ArtifactView],
+    responses=problems(401, 404),
+)  # fmt: skip
+async def artifacts(request: Request, caller: Caller, job_id: str) -> Response:
+    """List the files that the job made."""
+    job = await parts_of(request).jobs.get(job_id, caller)
+    items = [
+        {"name": each.name, "media_type": each.media_type, "bytes": each.bytes, "sha256": each.sha256}
+        for each in job.artifacts
+    ]
+    return json_response({"items": items, "next": None})
+
+
+@router.get(
+    "/jobs/{job_id}/artifacts/{name:path}", summary="Download an artifact", response_class=Response,
+    responses=problems(401, 404) | {200: {"content": {"*/*": {}}, "description": "The file"}},
+)  # fmt: skip
+async def artifact(request: Request, caller: Caller, job_id: str, name: str) -> Response:
+    """Stream a file that the job made."""
+    parts = parts_of(request)
+    job = await parts.jobs.get(job_id, caller)
+    found = next((each for each in job.artifacts if each.name == name), None)
+    if found is None:
+        raise NotFoundError(f"the job has no artifact {name}")
+    how = "inline" if found.media_type in SHOWN_IN_PLACE else "attachment"
+    headers = {
+        "Content-Length": str(found.bytes),
+        "Content-Disposition": f"{how}; filename*=UTF-8''{quote(found.name.rsplit('/', 1)[-1], safe='')}",
+        "ETag": f'"{found.sha256}"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox",
+    }
+    return StreamingResponse(_started(parts.artifacts.read(found.file)), media_type=found.media_type, headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/notices", summary="Read who was told of a job", response_model=NoticePage,
+    responses=problems(401, 404),
+)  # fmt: skip
+async def notices(request: Request, caller: Caller, job_id: str) -> Response:
+    """Answer with every notice about the job, sent or not, with the rule that decided and the server's receipt."""
+    parts = parts_of(request)
+    job = await parts.jobs.get(job_id, caller)
+    items = [NoticeView.from_delivery(each).model_dump() for each in await parts.ledger.of_job(job.id)]
+    return json_response({"items": items, "next": None})
+
+
+async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield chunk

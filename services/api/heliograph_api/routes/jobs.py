@@ -1,0 +1,140 @@
+"""Jobs: submitted, listed, read, cancelled, run again."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from heliograph.errors import ForbiddenError, InvalidInputError
+from heliograph.identity.tokens import Identity
+from heliograph.jobs.model import Job
+from heliograph.jobs.service import scope
+from heliograph.jobs.states import OVER, State
+from heliograph.jobs.store.listing import Criteria
+from heliograph.wire import JobPage, JobView, Submission, job_json
+from heliograph_api.authentication import Caller
+from heliograph_api.body import read_json
+from heliograph_api.parts import parts_of
+from heliograph_api.responses import json_response, problems
+
+router = APIRouter(tags=["jobs"])
+
+LONGEST_WAIT_SECONDS = 60.0
+MOST_ITEMS = 200
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
+
+Wait = Annotated[
+    float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Wait so many seconds for one of the states", examples=[30])
+]
+SUBMISSION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{Submission.__name__}"}}},
+    }
+}
+
+
+@router.post(
+    "/jobs",
+    summary="Submit a job",
+    status_code=201,
+    response_model=JobView,
+    responses=problems(400, 401, 403, 413, 422)
+    | {200: {"model": JobView, "description": "The key stands for this job already"}},
+    openapi_extra=SUBMISSION_BODY,
+)
+async def submit(
+    request: Request, caller: Caller, idempotency_key: Annotated[str | None, Header(max_length=1000)] = None
+) -> Response:
+    """Store a job, journaled, and answer with it. With an Idempotency-Key a repeat gets the same job."""
+    parts = parts_of(request)
+    body = await read_json(request, parts.settings.most_body_bytes)
+    trace = request.headers.get("traceparent", "")
+    new = await parts.admission.admit(
+        body, caller, key=idempotency_key, traceparent=trace if _TRACEPARENT.fullmatch(trace) else None
+    )
+    job, is_new = await parts.jobs.submit(new)
+    return json_response(job_json(job), 201 if is_new else 200, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("/jobs", summary="List jobs", response_model=JobPage, responses=problems(401, 403, 422))
+async def list_jobs(
+    request: Request,
+    caller: Caller,
+    state: Annotated[list[State] | None, Query(description="One of these states")] = None,
+    backend: str | None = None,
+    queue: str | None = None,
+    group: str | None = None,
+    owner: Annotated[str | None, Query(description="Whose; others' jobs take a role")] = None,
+    name: str | None = None,
+    created_after: AwareDatetime | None = None,
+    created_before: AwareDatetime | None = None,
+    updated_after: Annotated[
+        AwareDatetime | None, Query(description="What changed since, oldest change first; ask with 5 s of overlap")
+    ] = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 50,
+) -> Response:
+    """List the newest first; a page's `next` is the cursor of the following one."""
+    moments = [created_after, created_before, updated_after]
+    for text in (backend, queue, group, owner, name):
+        if text is not None and "\x00" in text:
+            raise InvalidInputError("a filter holds a NUL character")
+    criteria = Criteria(_owner(caller, owner), state or (), backend, queue, group, name, *map(_in_range, moments))
+    page = await parts_of(request).listing.page(criteria, limit=limit, cursor=cursor)
+    return json_response({"items": [job_json(job) for job in page.jobs], "next": page.next})
+
+
+@router.get("/jobs/{job_id}", summary="Read a job", response_model=JobView, responses=problems(401, 404, 422))
+async def read(
+    request: Request,
+    caller: Caller,
+    job_id: str,
+    wait: Wait = 0,
+    state: Annotated[list[State] | None, Query(description="States to wait for; by default, until it is over")] = None,
+) -> Response:
+    """Answer with the job; with `wait`, as soon as it is in one of the states, or when the time is over."""
+    parts = parts_of(request)
+    awaited = frozenset(state or OVER)
+
+    async def look() -> Job:
+        return await parts.jobs.get(job_id, caller)
+
+    if not wait:
+        return json_response(job_json(await look()))
+    return json_response(job_json(await parts.waiting.until(job_id, look, lambda job: job.state in awaited, wait)))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel", summary="Cancel a job", response_model=JobView, responses=problems(401, 403, 404, 409)
+)
+async def cancel(request: Request, caller: Caller, job_id: str) -> Response:
+    """End a waiting job now; tell the holder of a running one to stop, which `cancel_requested` shows meanwhile."""
+    return json_response(job_json(await parts_of(request).jobs.cancel(job_id, caller)))
+
+
+@router.post(
+    "/jobs/{job_id}/retry", summary="Run a job again", response_model=JobView, responses=problems(401, 403, 404, 409)
+)
+async def retry(request: Request, caller: Caller, job_id: str) -> Response:
+    """Queue a job that is over once more, as a new series."""
+    return json_response(job_json(await parts_of(request).jobs.reopen(job_id, caller)))
+
+
+def _owner(caller: Identity, asked: str | None) -> str | None:
+    if caller.is_anonymous:
+        raise ForbiddenError("a list takes a token: without one, jobs are read by their id")
+    seen = scope(caller)
+    if seen is not None and asked is not None and asked != seen:
+        raise ForbiddenError("your roles do not allow you to list the jobs of others")
+    return asked if seen is None else seen
+
+
+def _in_range(moment: datetime | None) -> datetime | None:
+    # The database keeps times as milliseconds of 64 bits; the calendar's ends overflow when shifted to UTC.
+    if moment is not None and not 1 < moment.year < 9999:
+        raise InvalidInputError("a time lies outside of the years 2 to 9998")
+    return moment

@@ -1,0 +1,106 @@
+"""E-mail: one recipient a message, and the server's answer in this project's words."""
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+
+from heliograph.errors import NotFoundError
+from heliograph.jobs.model import Artifact
+from heliograph.notices.model import Delivery, Policy
+from heliograph.storage import Files
+from heliograph_notifier.channels.connections import Connections, Server
+from heliograph_notifier.channels.message import AddressError, Composer
+from heliograph_notifier.channels.port import OutcomeUnknown, Refused, SendError, TryLater
+from heliograph_notifier.notice import Notice
+
+# Codes by which a server speaks of itself or of the connection rather than of the message: 421 closing the channel,
+# 454 temporary authentication failure or too many logins (RFC 5321, RFC 4954).
+_SLOW = frozenset({421, 454})
+# Refusals of us rather than of one message: a wrong password or sender address is for the operator to mend.
+_ABOUT_US = (SMTPConnectError, SMTPHeloError, SMTPAuthenticationError, SMTPSenderRefused)
+
+
+class EmailChannel:
+    """Sends mail over SMTP.
+
+    At least once: a message whose fate is unknown is sent again under the same Message-ID, by which mail programs and
+    people recognise a duplicate. A mail is worth more than the rare second copy.
+    """
+
+    name = "email"
+    policy = Policy.AT_LEAST_ONCE
+
+    def __init__(self, server: Server, composer: Composer, pictures: Files, *, connections: int) -> None:
+        self._connections = Connections(server, connections)
+        self._composer = composer
+        self._pictures = pictures
+
+    async def send(self, notice: Notice, delivery: Delivery) -> str:
+        """Send one mail; the receipt is the server's answer to its data."""
+        picture = await self._read(notice.picture) if notice.picture else None
+        try:
+            message = self._composer.compose(notice, delivery, picture)
+        except AddressError as error:
+            raise Refused(str(error)) from error
+        flat = message.as_bytes()
+        try:
+            async with self._connections.lend() as client:
+                return await _hand_over(client, self._composer.envelope_sender, delivery.recipient, flat)
+        except SendError:
+            raise
+        except SMTPResponseException as error:
+            raise _judged(error) from error
+        except (SMTPException, OSError) as error:
+            is_connecting = isinstance(error, SMTPConnectError) or not isinstance(error, SMTPException)
+            raise TryLater(_words(error), slow_channel=is_connecting) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connections.close()
+
+    async def _read(self, picture: Artifact) -> bytes | None:
+        try:
+            return b"".join([chunk async for chunk in self._pictures.read(picture.file)])
+        except NotFoundError:
+            return None  # removed since; the mail says the rest
+
+
+async def _hand_over(client: SMTP, sender: str, recipient: str, message: bytes) -> str:
+    """Run one mail transaction; once the message is on its way, anything but an answer leaves its fate unknown."""
+    if recipient.isascii():
+        await client.mail(sender)
+        await client.rcpt(recipient)
+    elif client.supports_extension("smtputf8"):
+        await client.mail(sender, options=["SMTPUTF8"], encoding="utf-8")
+        await client.rcpt(recipient, encoding="utf-8")
+    else:
+        raise Refused("the mail server takes no address with letters beyond ASCII")
+    try:
+        answer = await client.data(message)
+    except SMTPResponseException:
+        raise
+    except (SMTPException, OSError) as error:
+        raise OutcomeUnknown(_words(error)) from error
+    return f"{answer.code} {answer.message}"
+
+
+def _judged(error: SMTPResponseException) -> SendError:
+    if error.code in _SLOW or isinstance(error, _ABOUT_US):
+        return TryLater(_reply(error), slow_channel=True)
+    if 500 <= error.code < 600:
+        return Refused(_reply(error))
+    return TryLater(_reply(error))
+
+
+def _reply(error: SMTPResponseException) -> str:
+    return f"{error.code} {error.message}"[:500]
+
+
+def _words(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:500]

@@ -1,0 +1,109 @@
+"""Values as people read them: durations, sizes, times, parameters; without secrets and without control characters."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+MOST_VALUE = 160  # characters of a value in a table; two lines on a wide screen
+MOST_ROWS = 40  # rows of a table; what is longer is read on the job's page
+
+Row = tuple[str, str]
+
+HIDDEN = "(not shown)"
+_SECRET_NAME = re.compile(
+    r"token|passw|passphrase|secret|credential|authori[sz]ation|api_?key|private_?key|cookie", re.IGNORECASE
+)
+# What gives access wherever it stands: a JSON web token, a bearer header, a secret parameter of a URL.
+_SECRET_TEXT = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|(?<=bearer )[\w.~+/=-]{8,}"
+    r"|(?<=[?&;])[\w.-]*(?:token|passw|secret|api_?key|signature)[\w.-]*=[^&;\s]+"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+
+
+def clean(text: str) -> str:
+    """Remove what gives access, and control and direction characters other than line breaks and tabs."""
+    kept = "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
+    return _SECRET_TEXT.sub(HIDDEN, kept)
+
+
+def one_line(text: str, most: int = MOST_VALUE) -> str:
+    """Clean a text and write it on one line of at most ``most`` characters."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def duration(length: timedelta) -> str:
+    """Write a duration in the two largest units that matter: 3.2 s, 4 min 10 s, 2 h 5 min, 3 d 4 h."""
+    seconds = max(0.0, length.total_seconds())
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, smaller, size, smaller_size in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            rest = whole % size // smaller_size
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes: 512 bytes, 1.5 kB, 20 MB."""
+    if count < 1_000:
+        return f"{count} bytes"
+    amount = float(count)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1_000
+        if amount < 999.5 or unit == "GB":
+            break
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
+
+
+def moment(when: datetime) -> str:
+    """Write a time to the minute, in UTC."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def table(value: Any) -> tuple[Row, ...]:
+    """Write a JSON value as rows of name and value; what is no object becomes a single row."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        return (("", _cell(value)),)
+    rows = [(one_line(str(name), 60), HIDDEN if _is_secret(name) else _cell(each)) for name, each in value.items()]
+    if len(rows) > MOST_ROWS:
+        return (*rows[:MOST_ROWS], ("…", f"and {len(rows) - MOST_ROWS} more"))
+    return tuple(rows)
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}" if value.is_integer() is False else f"{value:.15g}"
+        case str():
+            return one_line(value) or "(empty)"
+        case list() if len(value) <= 20 and all(isinstance(each, str | int | float) for each in value):
+            return one_line(", ".join(_cell(each) for each in value)) or "(empty list)"
+        case _:
+            return one_line(orjson.dumps(_without_secrets(value), default=str).decode())
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): HIDDEN if _is_secret(name) else _without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return value
+
+
+def _is_secret(name: object) -> bool:
+    return bool(_SECRET_NAME.search(str(name)))

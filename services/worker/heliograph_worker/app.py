@@ -1,0 +1,145 @@
+"""The worker as a service: what it is made of, in which order it starts and stops."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+import structlog
+
+from heliograph import bus as buses
+from heliograph.announcements import Announcements
+from heliograph.background import running
+from heliograph.bus.port import Bus
+from heliograph.health import HealthServer
+from heliograph.jobs.reconciler import Reconciler
+from heliograph.jobs.relay import Relay
+from heliograph.jobs.store import OutboxStore, UpkeepStore
+from heliograph.jobs.store.indexes import ensure_job_indexes
+from heliograph.locks import Locks
+from heliograph.readiness import readiness
+from heliograph.storage import Database, Files, StoreUnavailableError
+from heliograph_worker.catalogue import Catalogue
+from heliograph_worker.consumer import Consumer
+from heliograph_worker.pool import Pool
+from heliograph_worker.settings import WorkerSettings
+
+_log = structlog.get_logger(__name__)
+
+SEEN_SECONDS = 10.0
+RELAY_DRAIN_SECONDS = 5.0
+
+
+class Worker:
+    """Runs backends; an asynchronous context manager that starts and stops it.
+
+    ``database`` and ``bus`` are shared where several services live in one process; by default it makes its own.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        catalogue: Catalogue | None = None,
+        database: Database | None = None,
+        bus: Bus | None = None,
+        health: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._database = database
+        self._bus = bus
+        self._health = health
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        catalogue = self._catalogue or Catalogue.load()
+        if not catalogue.backends:
+            _log.warning("no backend is installed: this worker has nothing to do")
+        database, bus = self._database, self._bus
+        if database is None:
+            database = await stack.enter_async_context(Database(settings.mongodb_url, settings.mongodb_database))
+        if bus is None:
+            bus = buses.connect(settings.bus_url, name=f"worker@{socket.gethostname()}")
+            await stack.enter_async_context(bus)
+        if self._health:
+            store, news = database, bus
+
+            async def ready() -> tuple[bool, Mapping[str, Any]]:
+                return readiness(store, news)
+
+            await stack.enter_async_context(HealthServer(settings.metrics_host, settings.metrics_port, ready))
+        pool = Pool(
+            catalogue,
+            slots=settings.slots,
+            scratch_root=settings.scratch,
+            grace=timedelta(seconds=settings.grace_seconds),
+            memory_limit=settings.memory_limit_bytes,
+            keep=frozenset(filter(None, settings.keep_variables.split(","))),
+        )
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        await _prepare(database)
+        await self._run_tasks(catalogue, pool, database, bus)
+        _log.info("worker ready", worker=settings.worker_name, backends=list(catalogue.backends), slots=settings.slots)
+
+    async def _run_tasks(self, catalogue: Catalogue, pool: Pool, database: Database, bus: Bus) -> None:
+        """Start what runs beside each other; the consumer starts last and stops first."""
+        settings, stack = self._settings, self._stack
+        relay = Relay(OutboxStore(database, public_url=settings.public_url), bus)
+        stack.push_async_callback(relay.drain, RELAY_DRAIN_SECONDS)
+        await stack.enter_async_context(running(relay.run()))
+        locks = Locks(database, settings.worker_name)
+        reconciler = Reconciler(
+            database, UpkeepStore(database), relay, locks, Files(database, "artifacts"), Files(database, "uploads")
+        )
+        await stack.enter_async_context(running(reconciler.run()))
+        announcements = Announcements(database)
+        await announcements.announce(catalogue.backends.values())
+        await announcements.seen(settings.worker_name, catalogue.backends, settings.slots)
+        stack.push_async_callback(_quietly, announcements.gone(settings.worker_name))
+        await stack.enter_async_context(running(_stay_seen(announcements, catalogue, settings)))
+        consumer = Consumer(settings.worker_name, settings.slots, catalogue, pool, database, bus, relay)
+        await stack.enter_async_context(running(consumer.leases.run()))
+        wishes = await bus.subscribe_wishes(settings.worker_name, consumer.leases.wish_cancel)
+        stack.push_async_callback(wishes.close)
+        stack.push_async_callback(consumer.drain, settings.drain_seconds)
+        await stack.enter_async_context(running(consumer.run()))
+
+
+async def _prepare(database: Database) -> None:
+    """Wait for the database and make the indexes: claims rely on them."""
+    while True:
+        await database.wait_connected()
+        try:
+            await ensure_job_indexes(database)
+        except StoreUnavailableError:
+            continue
+        return
+
+
+async def _stay_seen(announcements: Announcements, catalogue: Catalogue, settings: WorkerSettings) -> None:
+    while True:
+        await asyncio.sleep(SEEN_SECONDS)
+        with contextlib.suppress(StoreUnavailableError):
+            await announcements.announce(catalogue.backends.values())
+            await announcements.seen(settings.worker_name, catalogue.backends, settings.slots)
+
+
+async def _quietly(work: Any) -> None:
+    with contextlib.suppress(StoreUnavailableError):
+        await work

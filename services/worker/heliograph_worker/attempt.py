@@ -1,0 +1,163 @@
+"""One attempt at a job: what its backend tells is passed on, what it makes is kept, and its end is written."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from heliograph import faults
+from heliograph.backends import Backend
+from heliograph.bus.port import Bus, BusUnavailableError
+from heliograph.events.model import JobEvent, JobEventData
+from heliograph.jobs.model import Artifact, Job, JobError
+from heliograph.jobs.states import ErrorKind, State
+from heliograph.jobs.store import ClaimStore, LogStore
+from heliograph.jobs.store.claims import Finish, Progress
+from heliograph.storage import Files, StoreUnavailableError
+from heliograph_worker.task import Outcome, OutcomeKind
+
+_log = structlog.get_logger(__name__)
+
+PROGRESS_SECONDS = 1.0  # progress is told at most this often for each job
+RETRY_SECONDS = 1.0
+REQUEUE_AT_ONCE = timedelta(0)
+
+
+class Attempt:
+    """Takes what a running job tells; an ``Observer``. What the database cannot take now is kept until it can."""
+
+    def __init__(self, job: Job, worker: str, claims: ClaimStore, logs: LogStore, artifacts: Files, bus: Bus) -> None:
+        assert job.lease, "only a claimed job is attempted"
+        self._job = job
+        self._token = job.lease.token
+        self._worker = worker
+        self._claims = claims
+        self._logs = logs
+        self._files = artifacts
+        self._bus = bus
+        self._artifacts: dict[str, Artifact] = {}
+        self._told_at = -PROGRESS_SECONDS
+        self._untold: Progress | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._chunks: list[bytes] = []
+        self._written = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def progress(
+        self, fraction: float | None, stage: str | None, eta_seconds: float | None, message: str | None
+    ) -> None:
+        """Tell of progress: at once where nothing was told for a second, else the latest of it a second later."""
+        before = self._untold or Progress()
+        self._untold = Progress(
+            before.fraction if fraction is None else fraction,
+            before.stage if stage is None else stage,
+            before.eta_seconds if eta_seconds is None else eta_seconds,
+            before.message if message is None else message,
+        )
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
+
+    async def log(self, data: bytes) -> None:
+        """Keep a piece of the log."""
+        self._chunks.append(data)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_log())
+
+    async def artifact(self, name: str, path: Path, media_type: str) -> None:
+        """Store a file; it becomes the job's with the write that ends the attempt."""
+        with path.open("rb") as source:
+            stored = await self._files.put_file(source, name=name, media_type=media_type, job=self._job.id)
+        self._artifacts[name] = Artifact(name, stored.id, media_type, stored.bytes, stored.sha256)
+
+    async def end(self, outcome: Outcome, backend: Backend | None) -> bool:
+        """Write the attempt's end, however long the database takes; False where the lease went to somebody else."""
+        faults.reach(faults.Point.FINISHED_NOT_WRITTEN)
+        if self._telling:
+            self._telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._telling
+        if self._writing:
+            await self._writing
+        finish = finish_of(outcome, self._job, backend, tuple(self._artifacts.values()))
+        while True:
+            try:
+                return await self._claims.finish(self._job.id, self._token, finish, self._worker)
+            except StoreUnavailableError:
+                _log.debug("a result waits for the database", job=self._job.id)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _tell(self) -> None:
+        while self._untold is not None:
+            await asyncio.sleep(max(0.0, self._told_at + PROGRESS_SECONDS - time.monotonic()))
+            progress, self._untold = self._untold, None
+            self._told_at = time.monotonic()
+            with contextlib.suppress(StoreUnavailableError, BusUnavailableError):
+                if await self._claims.report(self._job.id, self._token, progress):
+                    await self._bus.publish(progress_event(self._job, progress, self._worker))
+
+    async def _write_log(self) -> None:
+        while self._chunks:
+            job, data = self._job, self._chunks[0]
+            try:
+                await self._logs.append(job.id, job.series, job.attempt, self._token, self._written, data)
+            except StoreUnavailableError:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._written += 1
+            del self._chunks[0]
+
+
+def finish_of(outcome: Outcome, job: Job, backend: Backend | None, artifacts: tuple[Artifact, ...]) -> Finish:
+    """Decide how an attempt with this outcome ends: for good, or queued again after a while."""
+    match outcome.kind:
+        case OutcomeKind.DONE:
+            return Finish(State.DONE, result=outcome.result, artifacts=artifacts)
+        case OutcomeKind.CANCELLED:
+            error = JobError(ErrorKind.CANCELLED, "cancelled on request")
+            return Finish(State.CANCELLED, error=error, artifacts=artifacts)
+        case OutcomeKind.STOPPED:
+            error = JobError(ErrorKind.LOST, "its worker was shut down")
+            return Finish(State.FAILED, error=error, artifacts=artifacts, retry_after=REQUEUE_AT_ONCE)
+        case OutcomeKind.FAILED:
+            error = outcome.error or JobError(ErrorKind.FATAL, "the backend failed")
+            retry_after = None
+            if backend and error.kind in backend.retry.kinds:
+                retry_after = backend.retry.delay(job.attempt, random.random())  # noqa: S311 - jitter
+            return Finish(State.FAILED, error=error, artifacts=artifacts, retry_after=retry_after)
+
+
+def progress_event(job: Job, progress: Progress, worker: str) -> JobEvent:
+    """Make the event that tells of progress."""
+    data = JobEventData(
+        id=job.id, state=State.RUNNING, series=job.series, seq=job.seq, attempt=job.attempt, queue=job.queue,
+        backend=job.backend, group=job.group, owner=job.owner, name=job.name, stage=progress.stage,
+        progress=progress.fraction, eta_seconds=progress.eta_seconds, message=progress.message, by=worker,
+        created_at=job.created_at, at=datetime.now(UTC),
+    )  # fmt: skip
+    return JobEvent.of_progress(data, traceparent=job.traceparent)
+
+
+def timeout_of(job: Job, backend: Backend | None) -> timedelta | None:
+    """Return how long this attempt may run: what the submission asks for, at most what the backend allows."""
+    allowed = backend.timeout if backend else None
+    asked = timedelta(seconds=job.timeout_seconds) if job.timeout_seconds else None
+    return min((each for each in (asked, allowed) if each), default=None)
+
+
+async def fetch_inputs(job: Job, uploads: Files, folder: Path) -> Mapping[str, Path]:
+    """Copy a job's input files into ``folder``; returns where each upload lies."""
+    places = {}
+    for upload in job.inputs:
+        about = await uploads.find(upload)
+        place = folder / upload / (Path(about.name).name or "upload")
+        place.parent.mkdir()
+        with place.open("wb") as target:
+            async for chunk in uploads.read(upload):
+                await asyncio.to_thread(target.write, chunk)
+        places[upload] = place
+    return places

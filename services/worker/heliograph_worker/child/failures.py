@@ -1,0 +1,73 @@
+"""What an exception of a backend says about its job."""
+
+import asyncio
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from heliograph.backends.errors import BackendError, Cancelled
+from heliograph.jobs.states import ErrorKind
+
+_LONGEST_MESSAGE = 2_000  # characters; it is read by people, in a mail or a row of a table
+_LONGEST_TRACEBACK = 20_000
+_OWN_CODE = str(Path(__file__).parent)
+_OF_A_BACKEND = {ErrorKind.USAGE, ErrorKind.TRANSIENT, ErrorKind.FATAL}
+
+
+def clean(text: str, longest: int) -> str:
+    """Return text that can be stored and sent: valid Unicode, not too long."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def describe(error: BaseException, *, stop_asked: bool) -> tuple[ErrorKind, str, str | None]:
+    """Return kind, message and traceback of what ended a job. Never fails, whatever the exception does when asked."""
+    match error:
+        case BackendError():
+            kind = error.kind if error.kind in _OF_A_BACKEND else ErrorKind.FATAL
+            return kind, _message(error, named=False), None
+        case Cancelled() | asyncio.CancelledError() if stop_asked:
+            return ErrorKind.CANCELLED, "it stopped when asked to", None
+        case MemoryError():
+            return ErrorKind.FATAL, "the backend ran out of memory", _traceback(error)
+        case SystemExit():
+            return ErrorKind.FATAL, f"the backend called sys.exit({error.code!a})"[:_LONGEST_MESSAGE], _traceback(error)
+    return ErrorKind.FATAL, _message(error, named=True), _traceback(error)
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """Say which parameters are wrong, without repeating their values: those may be secret."""
+    problems = (
+        f"{'.'.join(('parameters', *map(str, problem['loc'])))}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return clean("; ".join(problems), _LONGEST_MESSAGE)
+
+
+def _message(error: BaseException, *, named: bool) -> str:
+    name = type(error).__qualname__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a backend's exception may fail at anything
+        text = "(its text cannot be had: __str__ failed)"
+    if named or not text:
+        text = f"{name}: {text}" if text else name
+    return clean(text, _LONGEST_MESSAGE)
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
+    except Exception as failure:  # noqa: BLE001 - as above
+        text = f"(the traceback cannot be had: {type(failure).__qualname__})"
+    return clean(text, _LONGEST_TRACEBACK)
+
+
+def _outside(frames: TracebackType | None) -> TracebackType | None:
+    """Skip the frames of this package: the backend's author looks for their own."""
+    while frames and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        frames = frames.tb_next
+    return frames

@@ -1,0 +1,100 @@
+"""The inner of a child's two processes: it runs one job after the other, each as the worker asks for it."""
+
+import asyncio
+import inspect
+import json
+import os
+import resource
+import socket
+import tempfile
+import threading
+from collections.abc import Awaitable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from heliograph.backends.errors import FatalError, UsageError
+from heliograph.backends.result import as_json
+from heliograph_worker.child.context import Channel, ChildContext
+from heliograph_worker.child.failures import describe, describe_invalid
+from heliograph_worker.child.output import Output
+from heliograph_worker.child.stopping import Stopping
+from heliograph_worker.folder import Folder
+from heliograph_worker.protocol import HEADER, Raised, Ready, Returned, Run, parse_from_worker, receive_exactly
+from heliograph_worker.sources import resolve
+
+_GOES_FIRST = "500"  # of -1000..1000: when memory runs out, the kernel takes the job before its worker
+
+
+def serve(control: int, memory_limit: int) -> None:
+    """Run jobs until the worker closes the control socket (descriptor ``control``)."""
+    if memory_limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_GOES_FIRST, encoding="ascii")
+    connection = socket.socket(fileno=control)
+    stopping = Stopping()
+    stopping.install()
+    channel = Channel(connection, stopping)
+    output = Output()
+    channel.send(Ready())
+    while True:
+        try:
+            run, pipe = _receive(connection)
+        except (EOFError, ConnectionResetError):
+            return
+        output.divert(pipe)
+        verdict = _run(run, channel, stopping)
+        clean = output.restore() and threading.active_count() == 1 and not stopping.asked
+        channel.send(verdict.model_copy(update={"clean": clean}))
+
+
+def _receive(connection: socket.socket) -> tuple[Run, int]:
+    """Wait for the next job; return it with the write end of its log's pipe."""
+    first, descriptors, _, _ = socket.recv_fds(connection, HEADER.size, 1, socket.MSG_CMSG_CLOEXEC)
+    if not first:
+        raise EOFError
+    header = first + receive_exactly(connection.recv, HEADER.size - len(first))
+    body = receive_exactly(connection.recv, HEADER.unpack(header)[0])
+    return parse_from_worker(body), descriptors[0]
+
+
+def _run(run: Run, channel: Channel, stopping: Stopping) -> Returned | Raised:
+    """Run one job; whatever happens, say once how it ended."""
+    folder = Folder(Path(run.folder))
+    context = ChildContext(run, folder, channel, stopping)
+    try:
+        stopping.arm()
+        try:
+            os.chdir(folder.work)
+            os.environ["TMPDIR"] = tempfile.tempdir = str(folder.temporary)
+            return Returned(result=as_json(_call(run, context, stopping)), clean=True)
+        finally:
+            stopping.disarm()
+    except BaseException as error:  # noqa: BLE001 - it is the job that ends, not this process
+        kind, message, traceback = describe(error, stop_asked=stopping.asked)
+        return Raised(kind=kind, message=message, traceback=traceback, clean=True)
+    finally:
+        os.chdir("/")
+
+
+def _call(run: Run, context: ChildContext, stopping: Stopping) -> object:
+    backend = resolve(run.source)
+    if backend.name != run.backend:
+        raise FatalError(f"{run.source} is now the backend {backend.name}, no longer {run.backend}")
+    try:
+        inputs = {upload: Path(path) for upload, path in run.inputs.items()}
+        parameters = backend.parse(json.loads(run.parameters), inputs)
+    except ValidationError as error:
+        raise UsageError(describe_invalid(error)) from None
+    result = backend.function(parameters, context)
+    return asyncio.run(_cancellable(result, stopping)) if inspect.isawaitable(result) else result
+
+
+async def _cancellable(work: Awaitable[object], stopping: Stopping) -> object:
+    task = asyncio.current_task()
+    assert task
+    loop = asyncio.get_running_loop()
+    stopping.cancel_by(lambda: loop.call_soon_threadsafe(task.cancel))
+    return await work

@@ -1,0 +1,185 @@
+"""The consumer: claims work whenever a slot is free, and sees each job to its end."""
+
+import asyncio
+import contextlib
+import random
+import tempfile
+from pathlib import Path
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from heliograph import faults
+from heliograph.bus.port import Bus, Subscription
+from heliograph.errors import NotFoundError
+from heliograph.jobs.model import Job, JobError
+from heliograph.jobs.relay import Relay
+from heliograph.jobs.states import ErrorKind, State
+from heliograph.jobs.store import ClaimStore, LogStore, UpkeepStore
+from heliograph.storage import Database, Files, StoreUnavailableError
+from heliograph_worker.attempt import Attempt, fetch_inputs, timeout_of
+from heliograph_worker.catalogue import Catalogue
+from heliograph_worker.leases import Leases
+from heliograph_worker.pool import Pool
+from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
+
+_log = structlog.get_logger(__name__)
+
+IDLE_SECONDS = 2.0  # without a hint, work is found this late
+FULL_SECONDS = 1.0  # a worker that is full for so long leaves the hints to others
+RETRY_SECONDS = 0.5
+
+RUNNING = Gauge("heliograph_worker_running_jobs", "Jobs that run now")
+ENDED = Counter("heliograph_worker_attempts_total", "Attempts that ended", ("backend", "outcome"))
+
+
+class Consumer:
+    """Claims from the database until nothing is eligible, then waits for a hint or for two seconds."""
+
+    def __init__(
+        self,
+        worker: str,
+        slots: int,
+        catalogue: Catalogue,
+        pool: Pool,
+        database: Database,
+        bus: Bus,
+        relay: Relay,
+    ) -> None:
+        self._worker = worker
+        self._slots = slots
+        self._catalogue = catalogue
+        self._pool = pool
+        self._database = database
+        self._bus = bus
+        self._relay = relay
+        self._claims = ClaimStore(database)
+        self._upkeep = UpkeepStore(database)
+        self._logs = LogStore(database)
+        self._artifacts = Files(database, "artifacts")
+        self._uploads = Files(database, "uploads")
+        self.leases = Leases(self._claims, pool.stop)
+        self._look_again = asyncio.Event()
+        self._slot_freed = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._hints: Subscription | None = None
+
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return len(self._jobs)
+
+    def on_hint(self, _backend: str) -> None:
+        """Look for work at once."""
+        self._look_again.set()
+
+    async def run(self) -> None:
+        """Claim and run until cancelled; jobs that run then go on until ``drain``."""
+        queues = list(self._catalogue.backends)
+        self._hints = await self._bus.subscribe_hints(queues, self.on_hint)
+        try:
+            while True:
+                await self._wait_for_slot()
+                self._look_again.clear()
+                try:
+                    job = await self._claim(queues)
+                except StoreUnavailableError:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    await self._database.wait_connected()
+                    continue
+                if job is None:
+                    await self._wait_for_work()
+                    continue
+                self._relay.nudge(job.id)
+                if job.state is State.RUNNING:
+                    faults.reach(faults.Point.CLAIMED_NOT_STARTED)
+                    self._begin(job)
+        finally:
+            await self._hints.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Let running jobs end for a while, then hand back those that are left."""
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=seconds)
+        for job in list(self._jobs):
+            self._pool.stop(job.get_name(), StopReason.SHUTDOWN)
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+
+    async def _claim(self, queues: list[str]) -> Job | None:
+        job = await self._claims.claim(queues, self._worker)
+        if job is None and await self._upkeep.make_due():
+            job = await self._claims.claim(queues, self._worker)
+        return job
+
+    def _begin(self, job: Job) -> None:
+        assert job.lease
+        self.leases.hold(job.id, job.lease.token)
+        # The task is named by the lease's token, which is how the pool knows the attempt.
+        task = asyncio.create_task(self._attempt(job), name=job.lease.token)
+        self._jobs.add(task)
+        RUNNING.set(len(self._jobs))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._jobs.discard(task)
+        RUNNING.set(len(self._jobs))
+        self._slot_freed.set()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("defect", exc_info=error)
+
+    async def _attempt(self, job: Job) -> None:
+        assert job.lease
+        backend = self._catalogue.backends.get(job.backend or "")
+        attempt = Attempt(job, self._worker, self._claims, self._logs, self._artifacts, self._bus)
+        try:
+            outcome = await self._execute(job, attempt)
+            ENDED.labels(job.backend, outcome.kind).inc()
+            written = await attempt.end(outcome, backend)
+        finally:
+            self.leases.let_go(job.id, job.lease.token)
+        if written:
+            self._relay.nudge(job.id)
+        else:
+            _log.warning("an end was not taken: the job is somebody else's", job=job.id)
+
+    async def _execute(self, job: Job, attempt: Attempt) -> Outcome:
+        assert job.lease
+        with tempfile.TemporaryDirectory(dir=self._pool.folder) as folder:
+            try:
+                inputs = await fetch_inputs(job, self._uploads, Path(folder))
+            except NotFoundError as error:
+                return _failed(ErrorKind.USAGE, f"an input file is gone: {error.message}")
+            except (StoreUnavailableError, OSError) as error:
+                return _failed(ErrorKind.TRANSIENT, f"its input files could not be fetched: {error}")
+            task = Task(
+                token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
+                parameters=job.parameters, inputs=inputs,
+                timeout=timeout_of(job, self._catalogue.backends.get(job.backend or "")),
+            )  # fmt: skip
+            return await self._pool.run(task, attempt)
+
+    async def _wait_for_slot(self) -> None:
+        """Wait for a slot; one who is full for a while stops taking hints that others could use."""
+        if len(self._jobs) < self._slots:
+            return
+        self._slot_freed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FULL_SECONDS):
+                await self._slot_freed.wait()
+                return
+        assert self._hints
+        await self._hints.pause()
+        try:
+            await self._slot_freed.wait()
+        finally:
+            await self._hints.resume()
+
+    async def _wait_for_work(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS * random.uniform(0.75, 1.0)):  # noqa: S311 - jitter
+                await self._look_again.wait()
+
+
+def _failed(kind: ErrorKind, message: str) -> Outcome:
+    return Outcome(OutcomeKind.FAILED, error=JobError(kind, message))

@@ -1,0 +1,177 @@
+"""One attempt in one child process: from sending the task to exactly one outcome."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from heliograph.jobs.model import JobError
+from heliograph.jobs.states import ErrorKind
+from heliograph_worker.folder import Folder
+from heliograph_worker.logs import LogReader
+from heliograph_worker.process import ChildProcess, describe_end
+from heliograph_worker.protocol import ArtifactMade, Progress, ProtocolError, Raised, Returned, Run
+from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
+from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
+
+_T = TypeVar("_T")
+
+
+class Stop:
+    """A wish to stop an attempt; the first reason counts, but a lost lease outdoes all others."""
+
+    def __init__(self) -> None:
+        self.reason: StopReason | None = None
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def ask(self, reason: StopReason) -> None:
+        """Wish it."""
+        if self.reason is None or reason is StopReason.LOST:
+            self.reason = reason
+        self.asked.set()
+        if reason is StopReason.LOST:
+            self.at_once.set()
+
+    def outcome(self) -> Outcome:
+        """Return what comes of an attempt that was stopped."""
+        if self.reason is StopReason.CANCELLED:
+            return Outcome(OutcomeKind.CANCELLED)
+        return Outcome(OutcomeKind.STOPPED)
+
+
+class Execution:
+    """Runs a task in a child; afterwards ``reusable`` says whether the child may take another."""
+
+    def __init__(
+        self, child: ChildProcess, source: str, task: Task, folder: Folder, observer: Observer, stop: Stop
+    ) -> None:
+        self._child = child
+        self._source = source
+        self._task = task
+        self._folder = folder
+        self._observer = observer
+        self._stop = stop
+        self.reusable = False
+
+    async def run(self, grace: timedelta) -> Outcome:
+        """Run it; on a stop or at the time limit, give it ``grace`` to clean up.
+
+        When this returns, or raises, a child that is not reusable has ended with all that descends from it.
+        """
+        reading, writing = os.pipe()
+        log = LogReader(reading, self._observer.log)
+        progress = ProgressReports(self._observer)
+        artifacts = ArtifactDelivery(self._observer, self._folder.artifacts)
+        listening = asyncio.create_task(self._listen(writing, progress, artifacts))
+        telling: asyncio.Task[Outcome] | None = None
+        try:
+            outcome = await self._work(listening, grace)
+            if not self.reusable:
+                await self._child.kill()
+            # Once a stop was asked for, only the loss of the lease cuts short what is left to tell.
+            hurry = self._stop.at_once if self._stop.asked.is_set() else self._stop.asked
+            telling = asyncio.create_task(self._tell_rest(outcome, log, progress, artifacts))
+            await _first(telling, hurry, None)
+            if self._stop.reason is not None:
+                return self._stop.outcome()
+            return await telling
+        finally:
+            log.abandon()
+            progress.abandon()
+            artifacts.abandon()
+            if telling:
+                telling.cancel()
+            if not self.reusable:
+                await self._child.kill()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _work(self, listening: "asyncio.Task[Returned | Raised | None]", grace: timedelta) -> Outcome:
+        """Wait for the job's end, or bring it about."""
+        if await _first(listening, self._stop.asked, self._task.timeout):
+            return await self._judge(listening)
+        outcome = self._stop.outcome()
+        if not self._stop.asked.is_set():
+            assert self._task.timeout is not None
+            seconds = self._task.timeout.total_seconds()
+            outcome = _failed(ErrorKind.TIMEOUT, f"it ran longer than its limit of {seconds:,g} s")
+        if not self._stop.at_once.is_set():
+            self._child.terminate()
+            await _first(listening, self._stop.at_once, grace)
+        return outcome
+
+    async def _listen(
+        self, pipe: int, progress: ProgressReports, artifacts: ArtifactDelivery
+    ) -> Returned | Raised | None:
+        """Send the task and take what the child says until the job has ended; None where the child has."""
+        try:
+            await self._child.send(self._message(), pipe)
+        finally:
+            os.close(pipe)
+        while message := await self._child.receive():
+            match message:
+                case Progress():
+                    progress.put(message)
+                case ArtifactMade():
+                    artifacts.put(message)
+                case Returned() | Raised():
+                    return message
+                case _:
+                    raise ProtocolError(f"the backend's process said {message.type} out of turn")
+        return None
+
+    def _message(self) -> Run:
+        task = self._task
+        return Run(
+            source=self._source,
+            backend=task.backend,
+            job=task.job,
+            attempt=task.attempt,
+            parameters=json.dumps(task.parameters),
+            inputs={upload: str(path) for upload, path in task.inputs.items()},
+            deadline=None if task.timeout is None else datetime.now(UTC) + task.timeout,
+            folder=str(self._folder.root),
+        )
+
+    async def _judge(self, listening: Awaitable[Returned | Raised | None]) -> Outcome:
+        try:
+            report = await listening
+        except (OSError, ProtocolError) as error:
+            return _failed(ErrorKind.FATAL, str(error))
+        if report is None:
+            return _failed(ErrorKind.FATAL, f"the backend's process ended {describe_end(await self._child.wait())}")
+        self.reusable = report.clean and not self._child.left_something()
+        if isinstance(report, Returned):
+            return Outcome(OutcomeKind.DONE, result=json.loads(report.result))
+        if report.kind is ErrorKind.CANCELLED:
+            return Outcome(OutcomeKind.STOPPED)  # by a signal that reached it before us, as when a system shuts down
+        return _failed(report.kind, report.message, report.traceback)
+
+    @staticmethod
+    async def _tell_rest(
+        outcome: Outcome, log: LogReader, progress: ProgressReports, artifacts: ArtifactDelivery
+    ) -> Outcome:
+        """Tell the observer what is still under way; a result without its files is none."""
+        await progress.finish()
+        unkept = await artifacts.finish()
+        await log.finish()
+        if unkept and outcome.kind is OutcomeKind.DONE:
+            return _failed(ErrorKind.TRANSIENT, unkept)
+        return outcome
+
+
+def _failed(kind: ErrorKind, message: str, traceback: str | None = None) -> Outcome:
+    return Outcome(OutcomeKind.FAILED, error=JobError(kind, message, traceback))
+
+
+async def _first(work: asyncio.Task[_T], event: asyncio.Event, limit: timedelta | None) -> bool:
+    """Wait for ``work``, but no longer than to ``event`` or ``limit``; return whether it has ended."""
+    interruption = asyncio.create_task(event.wait())
+    try:
+        seconds = None if limit is None else limit.total_seconds()
+        await asyncio.wait({work, interruption}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        interruption.cancel()
+    return work.done()

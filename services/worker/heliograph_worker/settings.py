@@ -1,0 +1,33 @@
+"""The worker's settings."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from heliograph.settings import ServiceSettings
+
+
+class WorkerSettings(ServiceSettings):
+    """What a worker needs to know."""
+
+    worker_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}", description="What this worker is called"
+    )
+    slots: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=1000, description="How many jobs run at a time"
+    )
+    scratch: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "heliograph-scratch",
+        description="Where jobs get their working folders",
+    )
+    memory_limit_bytes: int | None = Field(
+        default=None, ge=64 * 1024 * 1024, description="Most memory of a job's process"
+    )
+    grace_seconds: float = Field(default=10, ge=0, description="How long a job that is to stop may clean up")
+    drain_seconds: float = Field(default=20, ge=0, description="How long running jobs may go on when the worker stops")
+    keep_variables: str = Field(default="", description="Names of variables that jobs see, separated by commas")
+    metrics_host: str = Field(default="0.0.0.0", description="The address of health and metrics")  # noqa: S104 - a container's own
+    metrics_port: int = Field(default=8001, ge=0, le=65535, description="The port of health and metrics")

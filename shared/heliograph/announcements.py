@@ -1,0 +1,96 @@
+"""What workers can do, as they announce it in the database: the api validates and documents what is really there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from heliograph.backends import Backend
+from heliograph.storage import Database
+from heliograph.storage.errors import translated
+
+SEEN_OF_LATE = timedelta(seconds=60)  # six missed beats
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A backend as announced; ``parameters_schema`` is JSON Schema, ``revision`` changes with every field."""
+
+    name: str
+    version: str
+    title: str
+    description: str
+    parameters_schema: dict[str, Any]
+    roles: tuple[str, ...]
+    timeout_seconds: float | None
+    workers: int
+    last_seen: datetime | None
+    revision: str
+
+
+class Announcements:
+    """Announces backends and lists them. A backend stays until an administrator removes it; its workers come and go."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._backends = database.collection("backends")
+        self._workers = database.collection("workers", journaled=False)
+
+    async def announce(self, backends: Iterable[Backend]) -> None:
+        """Tell of backends. Where another worker announced a higher version, that one stands."""
+        for backend in backends:
+            rank = _rank(backend.version)
+            document = {
+                "version": backend.version, "rank": rank, "title": backend.title, "description": backend.description,
+                "schema": orjson.dumps(backend.schema()).decode(), "roles": list(backend.roles),
+                "timeout_seconds": backend.timeout.total_seconds() if backend.timeout else None,
+            }  # fmt: skip
+            newer = {"$gt": [{"$ifNull": ["$rank", ""]}, {"$literal": rank}]}
+            update = [
+                {"$set": {key: {"$cond": [newer, f"${key}", {"$literal": value}]} for key, value in document.items()}}
+            ]
+            with translated():
+                await self._backends.update_one({"_id": backend.name}, update, upsert=True)
+
+    async def seen(self, worker: str, backends: Iterable[str], slots: int) -> None:
+        """Tell that a worker is alive."""
+        update = {"$set": {"backends": list(backends), "slots": slots}, "$currentDate": {"last_seen": True}}
+        with translated():
+            await self._workers.update_one({"_id": worker}, update, upsert=True)
+
+    async def gone(self, worker: str) -> None:
+        """Tell that a worker ended."""
+        with translated():
+            await self._workers.delete_one({"_id": worker})
+
+    async def all(self) -> list[Announced]:
+        """Return every backend, by name."""
+        with translated():
+            now = await self._database.now()
+            documents = await self._backends.find().sort("_id", 1).to_list(None)
+            workers = await self._workers.find({"last_seen": {"$gt": now - SEEN_OF_LATE}}).to_list(None)
+        return [_announced(document, workers) for document in documents]
+
+    async def remove(self, name: str) -> bool:
+        """Forget a backend; return whether there was one."""
+        with translated():
+            return bool((await self._backends.delete_one({"_id": name})).deleted_count)
+
+
+def _announced(document: dict[str, Any], workers: list[dict[str, Any]]) -> Announced:
+    offering = [worker["last_seen"] for worker in workers if document["_id"] in worker["backends"]]
+    return Announced(
+        name=document["_id"], version=document["version"], title=document["title"],
+        description=document["description"], parameters_schema=orjson.loads(document["schema"]),
+        roles=tuple(document["roles"]), timeout_seconds=document["timeout_seconds"], workers=len(offering),
+        last_seen=max(offering, default=None), revision=sha256(document["schema"].encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def _rank(version: str) -> str:
+    """Return a text that sorts as the version's numbers do."""
+    numbers = [part for part in version.replace("-", ".").replace("+", ".").split(".") if part.isdigit()]
+    return ".".join(number.zfill(6) for number in numbers)

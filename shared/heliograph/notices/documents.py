@@ -1,0 +1,34 @@
+"""Between stored deliveries and values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heliograph.notices.model import Attempt, Delivery, DeliveryStatus, Occasion, Outcome
+from heliograph.storage import Document
+
+
+def to_document(delivery: Delivery) -> Document:
+    """Write a delivery as it is planned."""
+    document: Document = {
+        "_id": delivery.id, "job": delivery.job, "occasion": delivery.occasion.value, "series": delivery.series,
+        "seq": delivery.seq, "channel": delivery.channel, "recipient": delivery.recipient, "lane": delivery.lane,
+        "status": delivery.status.value, "reason": delivery.reason, "created_at": delivery.created_at,
+        "due_at": delivery.due_at, "tries": 0, "attempts": [],
+    }  # fmt: skip
+    if delivery.interval_seconds is not None:
+        document["interval_seconds"] = delivery.interval_seconds
+    return document
+
+
+def to_delivery(document: Mapping[str, Any]) -> Delivery:
+    """Read a delivery."""
+    return Delivery(
+        id=document["_id"], job=document["job"], occasion=Occasion(document["occasion"]), series=document["series"],
+        seq=document["seq"], channel=document["channel"], recipient=document["recipient"],
+        status=DeliveryStatus(document["status"]), reason=document["reason"], created_at=document["created_at"],
+        due_at=document["due_at"], receipt=document.get("receipt"), sent_at=document.get("sent_at"),
+        interval_seconds=document.get("interval_seconds"),
+        attempts=tuple(
+            Attempt(entry["at"], Outcome(entry["outcome"]), entry.get("reply")) for entry in document["attempts"]
+        ),
+    )  # fmt: skip
