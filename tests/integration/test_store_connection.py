@@ -49,9 +49,7 @@ async def test_an_answer_after_a_long_silence_starts_the_count_anew(tmp_path: Pa
             mongod.suspend()
             await until(lambda: here.connected_for == timedelta(0))  # though no answer has come yet
             mongod.resume()
-            assert await here.confirm_connected() == timedelta(0)
-            await until(lambda: here.connected_for > timedelta(0))
-            assert here.connected_for < timedelta(seconds=1)
+            assert await here.confirm_connected() < timedelta(seconds=1)
 
 
 @pytest.mark.faults

@@ -136,6 +136,12 @@ def test_an_uploaded_table_is_searched(job: Job, tmp_path: Path) -> None:
     assert result.rows == 200
 
 
+def test_a_table_saved_by_a_spreadsheet_without_a_heading_keeps_its_first_row(job: Job, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("".join(f"{time},{value}\n" for time, value in wave(7)), encoding="utf-8-sig")
+    assert run(job, table=str(table)).rows == 200
+
+
 def test_noise_passes_the_level_of_a_false_alarm_as_rarely_as_that_says(job: Job) -> None:
     dice = random.Random(11)
     alarms = 0

@@ -42,6 +42,7 @@ class Notice:
     subject: str
     headline: str
     summary: str
+    message: str | None
     error: str | None
     facts: tuple[Row, ...]
     parameters: tuple[Row, ...]
@@ -71,6 +72,7 @@ def describe(job: Job, delivery: Delivery, public_url: str) -> Notice:
         subject=f"[Heliograph] {delivery.occasion}: {product}, requested {moment(requested)}, job {short}",
         headline=_HEADLINES[delivery.occasion],
         summary=_summary(delivery.occasion, product, requested, at),
+        message=_message(job, change, is_current=is_current),
         error=_error(job, change, is_current=is_current) if delivery.occasion is not Occasion.DONE else None,
         facts=_facts(job, delivery.occasion, requested, at),
         parameters=table(job.parameters),
@@ -92,6 +94,11 @@ def _summary(occasion: Occasion, product: str, requested: datetime, at: datetime
             return f"{product} failed {took} after it was requested."
         case Occasion.CANCELLED:
             return f"{product} was stopped {took} after it was requested."
+
+
+def _message(job: Job, change: Change | None, *, is_current: bool) -> str | None:
+    words = job.message if is_current else change.message if change else None
+    return one_line(words, MOST_ERROR) if words else None
 
 
 def _error(job: Job, change: Change | None, *, is_current: bool) -> str | None:

@@ -75,10 +75,14 @@ def table(value: Any) -> tuple[Row, ...]:
         return ()
     if not isinstance(value, Mapping):
         return (("", _cell(value)),)
-    rows = [(one_line(str(name), 60), HIDDEN if _is_secret(name) else _cell(each)) for name, each in value.items()]
+    rows = [(_label(name), HIDDEN if _is_secret(name) else _cell(each)) for name, each in value.items()]
     if len(rows) > MOST_ROWS:
         return (*rows[:MOST_ROWS], ("…", f"and {len(rows) - MOST_ROWS} more"))
     return tuple(rows)
+
+
+def _label(name: object) -> str:
+    return one_line(str(name).replace("_", " "), 60)
 
 
 def _cell(value: Any) -> str:

@@ -45,13 +45,11 @@ class Worker:
         catalogue: Catalogue | None = None,
         database: Database | None = None,
         bus: Bus | None = None,
-        health: bool = True,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._database = database
         self._bus = bus
-        self._health = health
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -76,7 +74,7 @@ class Worker:
         if bus is None:
             bus = buses.connect(settings.bus_url, name=f"worker@{socket.gethostname()}")
             await stack.enter_async_context(bus)
-        if self._health:
+        if settings.metrics_port is not None:
             store, news = database, bus
 
             async def ready() -> tuple[bool, Mapping[str, Any]]:
@@ -86,7 +84,7 @@ class Worker:
         pool = Pool(
             catalogue,
             slots=settings.slots,
-            scratch_root=settings.scratch,
+            scratch_root=settings.scratch.resolve(),  # a job has a working folder of its own
             grace=timedelta(seconds=settings.grace_seconds),
             memory_limit=settings.memory_limit_bytes,
             keep=frozenset(filter(None, settings.keep_variables.split(","))),

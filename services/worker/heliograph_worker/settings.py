@@ -30,4 +30,6 @@ class WorkerSettings(ServiceSettings):
     drain_seconds: float = Field(default=20, ge=0, description="How long running jobs may go on when the worker stops")
     keep_variables: str = Field(default="", description="Names of variables that jobs see, separated by commas")
     metrics_host: str = Field(default="0.0.0.0", description="The address of health and metrics")  # noqa: S104 - a container's own
-    metrics_port: int = Field(default=8001, ge=0, le=65535, description="The port of health and metrics")
+    metrics_port: int | None = Field(
+        default=8001, ge=0, le=65535, description="The port of health and metrics; none serves neither"
+    )

@@ -109,6 +109,8 @@ class Connections:
         )  # fmt: skip
         try:
             await client.connect()
+            if client.is_ehlo_or_helo_needed:
+                await client.ehlo()  # what the server can do is asked before each message
         except BaseException:
             client.close()
             raise

@@ -26,8 +26,9 @@ def mailbox(text: str) -> Address:
     name, address = parseaddr(text)
     if any(each in text for each in "\r\n\0") or not _ADDRESS.fullmatch(address):
         raise AddressError("this is not the address of a mailbox")
+    user, _, domain = address.rpartition("@")
     try:
-        return Address(display_name=name, addr_spec=address)
+        return Address(name, user, domain)  # an address as a whole may hold ASCII alone
     except (HeaderParseError, ValueError, IndexError) as error:
         raise AddressError("this is not the address of a mailbox") from error
 

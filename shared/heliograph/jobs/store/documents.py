@@ -34,7 +34,7 @@ def canonical_json(value: Any) -> str:
 
 def new_document(job: NewJob, now: datetime) -> Document:
     """Make the document of a new job: queued, with its first change, its event, and the note that it is to be told."""
-    due = job.not_before is None or job.not_before <= now
+    due = job.not_before is None or to_millisecond(job.not_before) <= now
     told = job.notify.get("told", True) is not False
     change = {
         "id": new_id(), "seq": 1, "series": 1, "at": now, "state": State.QUEUED.value, "by": job.owner,

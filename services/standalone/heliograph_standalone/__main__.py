@@ -1,0 +1,84 @@
+"""``python -m heliograph_standalone up`` and ``demo``."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from heliograph.logs import configure_logging
+from heliograph.serving import serve
+from heliograph_standalone.demo import run_demo
+from heliograph_standalone.mongod_binary import MongodError
+from heliograph_standalone.standalone import Standalone
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="All of Heliograph in one process.")
+
+Home = Annotated[Path, typer.Option(help="Where the data, the keys and the mails are kept")]
+
+
+@app.command()
+def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help="The api's port")] = 8000) -> None:
+    """Run until Ctrl-C. Data survive in the home folder."""
+    configure_logging("info")
+    with _explained():
+        standalone = Standalone(home, port=port)
+        token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
+        sys.stdout.write(
+            f"api      {standalone.url}/docs\n"
+            f"mails    {home / 'mail'}\n"
+            f"token    export HELIOGRAPH_TOKEN={token}\n"
+            f"then     .venv/bin/heliograph submit periodogram --wait\n"
+            f"stop     Ctrl-C\n"
+        )
+        sys.stdout.flush()
+        serve(standalone)
+
+
+@app.command()
+def demo(home: Home = Path(".heliograph/demo")) -> None:
+    """Run one job on real data from submission to mail, show what came of it, and end."""
+    configure_logging("warning")
+    shutil.rmtree(home, ignore_errors=True)
+    with _explained():
+        is_well = uvloop.run(_demo(home))
+    raise typer.Exit(0 if is_well else 1)
+
+
+async def _demo(home: Path) -> bool:
+    task = asyncio.current_task()
+    assert task
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    async with Standalone(home, port=_free_port()) as standalone:
+        return await run_demo(standalone, home)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except MongodError as error:
+        sys.exit(error.message)
+    except asyncio.CancelledError:
+        sys.exit(130)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+if __name__ == "__main__":
+    app()

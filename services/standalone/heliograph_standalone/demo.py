@@ -1,0 +1,101 @@
+"""The demo: one job on real data, from its submission to the mails about it, shown as it happens."""
+
+import asyncio
+import json
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from heliograph.client import Client
+from heliograph.client.progress import follow
+from heliograph.jobs.states import State
+from heliograph.notices.model import DeliveryStatus
+from heliograph.wire import JobView, NoticeView
+from heliograph_standalone.catcher import as_person_reads
+from heliograph_standalone.standalone import Standalone
+
+PERSON = "ada@observatory.example"
+NOTICES_SECONDS = 20.0
+UNSETTLED = {DeliveryStatus.PLANNED, DeliveryStatus.SENDING}
+
+
+async def run_demo(standalone: Standalone, home: Path) -> bool:
+    """Run the demo against a standalone and say whether all went well; its last line is a JSON object."""
+    console = Console(width=min(Console().width, 110))
+    token = standalone.tokens.sign(PERSON, lifetime=timedelta(hours=1), tem=0)
+    folder = home / "result"
+    folder.mkdir(parents=True, exist_ok=True)
+    job, notices, seconds = await asyncio.to_thread(_run_job, standalone.url, token, folder, console)
+    console.rule("what people are told")
+    for message in standalone.mails.messages:
+        console.print(Panel(as_person_reads(message).strip(), expand=True), markup=False)
+    _show_notices(notices, console)
+    console.print(f"\nfrom submission to the last mail: {seconds:.2f} s")
+    result = job.result if isinstance(job.result, dict) else {}
+    summary = {
+        "job": job.id,
+        "state": job.state.value,
+        "peak_period_years": result.get("peak_period_years"),
+        "artifacts": [artifact.name for artifact in job.artifacts],
+        "mails": len(standalone.mails.messages),
+        "seconds": round(seconds, 2),
+    }
+    sys.stdout.write(json.dumps(summary) + "\n")
+    sys.stdout.flush()
+    return job.state is State.DONE and all(notice.status is DeliveryStatus.SENT for notice in notices)
+
+
+def _run_job(url: str, token: str, folder: Path, console: Console) -> tuple[JobView, list[NoticeView], float]:
+    """Act as a user would, over HTTP."""
+    with Client(url, token) as client:
+        console.rule("a job: the period of the sunspot cycle, from 309 years of observations")
+        console.print(f"POST {url}/v1/jobs  as {PERSON}")
+        began = time.perf_counter()
+        submitted = client.submit("periodogram", {}, name="sunspot cycle, 1700-2008")
+        job = follow(client, submitted, console)
+        notices = _settled(client, job)
+        seconds = time.perf_counter() - began
+        console.rule("what came of it")
+        _show_result(client, job, folder, console)
+    return job, notices, seconds
+
+
+def _settled(client: Client, job: JobView) -> list[NoticeView]:
+    """Wait until everybody is told that the job is over, or until that takes too long."""
+    deadline = time.monotonic() + NOTICES_SECONDS
+    while True:
+        notices = client.notices(job.id)
+        told = {notice.occasion.value for notice in notices if notice.status not in UNSETTLED}
+        if job.state.value in told and all(notice.status not in UNSETTLED for notice in notices):
+            return notices
+        if time.monotonic() > deadline:
+            return notices
+        time.sleep(0.05)
+
+
+def _show_result(client: Client, job: JobView, folder: Path, console: Console) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_row("state", job.state)
+    if job.error:
+        table.add_row("error", job.error.message)
+    for name, value in (job.result if isinstance(job.result, dict) else {}).items():
+        table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+    for artifact in job.artifacts:
+        path = client.download(job.id, artifact.name, folder / Path(artifact.name).name)
+        table.add_row(artifact.name, f"{path} ({artifact.bytes:,} bytes)")
+    console.print(table)
+
+
+def _show_notices(notices: list[NoticeView], console: Console) -> None:
+    console.rule("the ledger of notices")
+    table = Table("occasion", "channel", "recipient", "status", "rule that decided", "server's receipt", box=None)
+    for notice in notices:
+        table.add_row(
+            notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt or ""
+        )
+    console.print(table)

@@ -1,0 +1,124 @@
+"""The three services in one process: a MongoDB of their own, the in-process bus, mail caught on loopback."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import uvicorn
+
+from heliograph.bus.memory import MemoryBus
+from heliograph.identity.tokens import Tokens
+from heliograph.storage import Database
+from heliograph_api.app import create_app
+from heliograph_api.settings import ApiSettings
+from heliograph_notifier.app import Notifier
+from heliograph_notifier.settings import NotifierSettings
+from heliograph_standalone.catcher import MailCatcher
+from heliograph_standalone.keys import Keys
+from heliograph_standalone.mongod import Mongod
+from heliograph_worker.app import Worker
+from heliograph_worker.settings import WorkerSettings
+
+HOST = "127.0.0.1"
+MONGODB_URL = "HELIOGRAPH_MONGODB_URL"  # a MongoDB to use instead of one of our own
+
+
+class Standalone:
+    """Everything in one process; an asynchronous context manager that starts and stops it.
+
+    Parameters
+    ----------
+    home
+        The folder for the data, the keys, the mails and the jobs' working folders.
+    port
+        The api's port; 0 for a free one, which ``url`` then tells.
+    """
+
+    def __init__(self, home: Path, *, port: int = 8000) -> None:
+        self._home = home
+        self._port = port
+        self._stack = contextlib.AsyncExitStack()
+        self.mails = MailCatcher(home / "mail")
+        home.mkdir(parents=True, exist_ok=True)
+        self._keys = Keys.keep_in(home)
+        self.tokens = Tokens([self._keys.signing_key])
+
+    @property
+    def url(self) -> str:
+        """Where the api is."""
+        return f"http://{HOST}:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        stack = self._stack
+        mongodb_url = os.environ.get(MONGODB_URL) or await stack.enter_async_context(_mongod(self._home / "mongodb"))
+        await stack.enter_async_context(self.mails)
+        database = await stack.enter_async_context(Database(mongodb_url))
+        bus = await stack.enter_async_context(MemoryBus())
+        shared = {"mongodb_url": mongodb_url, "bus_url": "memory://", "public_url": self.url}
+        api = ApiSettings(
+            **shared, host=HOST, port=self._port, signing_keys=(self._keys.signing_key,),
+            identity_key=self._keys.identity_key,
+        )  # fmt: skip
+        notifier = NotifierSettings(
+            **shared, smtp_url=self.mails.url, mail_from="Heliograph <heliograph@localhost>", metrics_port=None
+        )
+        worker = WorkerSettings(**shared, scratch=self._home / "scratch", metrics_port=None)
+        # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
+        server = _Server(
+            uvicorn.Config(
+                create_app(api, database=database, bus=bus), host=HOST, port=self._port, access_log=False,
+                log_level="warning", timeout_graceful_shutdown=5,
+            )
+        )  # fmt: skip
+        await stack.enter_async_context(server.serving())
+        notices = Notifier(notifier, database, bus)
+        await notices.start()
+        stack.push_async_callback(notices.stop)
+        await stack.enter_async_context(Worker(worker, database=database, bus=bus))
+
+
+@contextlib.asynccontextmanager
+async def _mongod(folder: Path) -> AsyncIterator[str]:
+    """Run a MongoDB of our own; starting and stopping it blocks, so a thread does that."""
+    mongod = Mongod(folder)
+    await asyncio.to_thread(mongod.start)
+    try:
+        yield mongod.url
+    finally:
+        await asyncio.to_thread(mongod.stop)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn as a part of this process, which looks after signals itself."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        """Leave signals alone."""
+        return contextlib.nullcontext()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve within the block; entered once requests are taken."""
+        task = asyncio.create_task(self.serve())
+        try:
+            while not self.started:
+                if task.done():
+                    raise RuntimeError(f"the api did not start on port {self.config.port}; is another one running?")
+                await asyncio.sleep(0.01)
+            yield
+        finally:
+            self.should_exit = True
+            await asyncio.gather(task, return_exceptions=True)

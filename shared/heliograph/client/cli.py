@@ -1,0 +1,226 @@
+"""The command line: ``heliograph``."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from heliograph.bus.topology import describe
+from heliograph.client.client import Client, ProblemError
+from heliograph.client.progress import follow
+from heliograph.ids import short_id
+from heliograph.wire import JobView
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
+)
+_console = Console()
+
+Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
+Token = Annotated[str | None, typer.Option(envvar="HELIOGRAPH_TOKEN", help="Your user token")]
+_URL = "http://127.0.0.1:8000"
+
+
+@app.command()
+def submit(
+    backend: str,
+    parameters: Annotated[str, typer.Argument(help="A JSON object, or @file")] = "{}",
+    name: Annotated[str | None, typer.Option(help="What people call it")] = None,
+    group: Annotated[str | None, typer.Option(help="What it belongs to")] = None,
+    wait: Annotated[bool, typer.Option(help="Show its progress until it is over")] = False,
+    url: Url = _URL,
+    token: Token = None,
+) -> None:
+    """Submit a job."""
+    with _client(url, token) as client:
+        given = {name: value for name, value in {"name": name, "group": group}.items() if value}
+        job = client.submit(backend, _parameters(parameters), **given)
+        if wait:
+            job = follow(client, job, _console)
+        _show(job)
+        if job.error:
+            raise typer.Exit(1)
+
+
+@app.command("list")
+def list_jobs(
+    state: Annotated[list[str] | None, typer.Option(help="One of these states")] = None,
+    backend: str | None = None,
+    group: str | None = None,
+    most: Annotated[int, typer.Option(help="How many")] = 20,
+    url: Url = _URL,
+    token: Token = None,
+) -> None:
+    """List jobs, the newest first."""
+    table = Table("id", "backend", "name", "state", "stage", "submitted", "took", box=None)
+    with _client(url, token) as client:
+        jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
+        for _, job in zip(range(most), jobs, strict=False):
+            took = f"{(job.ended_at - job.created_at).total_seconds():.1f} s" if job.ended_at else ""
+            submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+            table.add_row(job.id, job.backend, job.name, job.state, job.stage, submitted, took)
+    _console.print(table)
+
+
+@app.command()
+def show(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Show a job."""
+    with _client(url, token) as client:
+        _show(client.job(job))
+
+
+@app.command()
+def wait(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Show a job's progress until it is over."""
+    with _client(url, token) as client:
+        _show(follow(client, client.job(job), _console))
+
+
+@app.command()
+def log(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Print a job's log."""
+    with _client(url, token) as client:
+        sys.stdout.write(client.log(job))
+
+
+@app.command()
+def cancel(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Cancel a job."""
+    _each(url, token, lambda client: client.cancel(job))
+
+
+@app.command()
+def retry(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Run a job that is over once more."""
+    _each(url, token, lambda client: client.retry(job))
+
+
+@app.command()
+def download(job: str, folder: Path = Path(), url: Url = _URL, token: Token = None) -> None:
+    """Download a job's artifacts into a folder."""
+    with _client(url, token) as client:
+        folder.mkdir(parents=True, exist_ok=True)
+        for artifact in client.job(job).artifacts:
+            target = folder / Path(artifact.name).name
+            _console.print(str(client.download(job, artifact.name, target)))
+
+
+@app.command()
+def upload(file: Path, url: Url = _URL, token: Token = None) -> None:
+    """Upload an input file and print its id."""
+    with _client(url, token) as client:
+        typer.echo(client.upload(file).id)
+
+
+@app.command()
+def notices(job: str, url: Url = _URL, token: Token = None) -> None:
+    """Show who was told of a job."""
+    with _client(url, token) as client:
+        table = Table("occasion", "channel", "recipient", "status", "reason", "receipt", box=None)
+        for notice in client.notices(job):
+            table.add_row(
+                notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt
+            )
+        _console.print(table)
+
+
+@app.command()
+def backends(url: Url = _URL, token: Token = None) -> None:
+    """List what can be asked for."""
+    with _client(url, token) as client:
+        table = Table("name", "version", "title", "workers", box=None)
+        for backend in client.backends():
+            table.add_row(backend.name, backend.version, backend.title, str(backend.workers))
+        _console.print(table)
+
+
+@app.command()
+def token(
+    subject: Annotated[str, typer.Argument(help="Whose: an e-mail address gets notices")],
+    key: Annotated[str, typer.Option(envvar="HELIOGRAPH_SIGNING_KEYS", help="The signing keys, as the api has them")],
+    hours: Annotated[float, typer.Option(help="How long it lasts")] = 24,
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated")] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="A further claim, as name=JSON; may be repeated")] = None,
+) -> None:
+    """Mint a user token."""
+    from heliograph.identity.tokens import Tokens  # noqa: PLC0415 - an optional extra that only this command needs
+
+    claims = dict(_claim(each) for each in claim or ())
+    first = json.loads(key)[0] if key.startswith("[") else key.split(",")[0].strip()
+    typer.echo(Tokens([first]).sign(subject, lifetime=timedelta(hours=hours), roles=role or (), **claims))
+
+
+@app.command()
+def topology() -> None:
+    """Print every exchange, queue and binding of the bus."""
+    typer.echo(describe())
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _each(url: str, token: str | None, act: Callable[[Client], JobView]) -> None:
+    with _client(url, token) as client:
+        _show(act(client))
+
+
+@contextmanager
+def _client(url: str, token: str | None) -> Iterator[Client]:
+    try:
+        with Client(url, token) as client:
+            yield client
+    except ProblemError as error:
+        typer.echo(f"heliograph: {error.problem.detail}", err=True)
+        for fault in error.problem.errors or ():
+            typer.echo(f"  {fault.field}: {fault.message}", err=True)
+        raise typer.Exit(1) from error
+    except httpx.TransportError as error:
+        typer.echo(f"heliograph: {url} does not answer: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+    try:
+        value = json.loads(source)
+    except ValueError as error:
+        raise typer.BadParameter(f"the parameters are not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter("the parameters are not a JSON object")
+    return value
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    try:
+        return name, json.loads(value) if equals else True
+    except ValueError:
+        return name, value
+
+
+def _show(job: JobView) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_row("job", f"{job.id} (short {short_id(job.id)})")
+    table.add_row("backend", job.backend)
+    if job.name:
+        table.add_row("name", job.name)
+    table.add_row("state", f"{job.state}{', to be cancelled' if job.cancel_requested and not job.ended_at else ''}")
+    if job.stage and not job.ended_at:
+        table.add_row("stage", job.stage)
+    if job.error:
+        table.add_row("error", f"{job.error.kind}: {job.error.message}")
+    if job.result is not None:
+        table.add_row("result", json.dumps(job.result, indent=2, ensure_ascii=False))
+    for artifact in job.artifacts:
+        table.add_row("artifact", f"{artifact.name} ({artifact.media_type}, {artifact.bytes} bytes)")
+    _console.print(table)
