@@ -62,8 +62,6 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
             app.state.prepared = asyncio.Event()
             app.state.parts = parts = _parts(settings, store, news)
             await stack.enter_async_context(_background(app, parts))
-            feed = await news.subscribe_feed(parts.waiting.on_event)
-            stack.push_async_callback(feed.close)
             yield
 
     app = FastAPI(
@@ -122,6 +120,7 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
         stack.push_async_callback(parts.relay.drain, DRAIN_SECONDS)
         await stack.enter_async_context(running(_prepare(app, parts.database)))
         await stack.enter_async_context(running(parts.relay.run()))
+        await stack.enter_async_context(running(parts.waiting.run()))
         await stack.enter_async_context(running(_after(app, reconciler.run)))
         await stack.enter_async_context(running(_after(app, parts.registry.run)))
         yield

@@ -1,15 +1,21 @@
-"""Long polls: a request waits for a job to change, and is woken by the job's event."""
+"""Long polls: a request waits for a job to change, and is woken by the job's event.
+
+The feed of events is open only while somebody waits, and for a while after: an event that nobody looks at costs this
+process and the broker a quarter of a millisecond each, which a service that only takes jobs need not pay.
+"""
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-from heliograph.bus.port import Bus
+from heliograph.bus.port import Bus, Subscription
 from heliograph.events.model import JobEvent
 from heliograph.jobs.model import Job
 
 LOOK_SECONDS = 1.0  # without the bus
 LOOK_CONNECTED_SECONDS = 5.0  # an event may be lost while the feed reconnects
+IDLE_SECONDS = 60.0  # a client that polls comes back sooner
 
 
 class Waiting:
@@ -18,11 +24,27 @@ class Waiting:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._feed: Subscription | None = None
+        self._opening = asyncio.Lock()
+        self._came = asyncio.Event()
+        self._left = asyncio.Event()
 
-    async def on_event(self, event: JobEvent) -> None:
-        """Wake who waits for the event's job."""
-        for waiter in self._waiters.get(event.subject, ()):
-            waiter.set()
+    async def run(self) -> None:
+        """Close the feed whenever nobody has waited for a while; runs until cancelled, then closes it for good."""
+        try:
+            while True:
+                await self._left.wait()
+                self._left.clear()
+                self._came.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._came.wait()
+                        continue
+                async with self._opening:
+                    if not self._waiters:  # whoever comes now finds it closed, and opens it again
+                        await self._close()
+        finally:
+            await self._close()
 
     async def until(
         self, job: str, read: Callable[[], Awaitable[Job]], holds: Callable[[Job], bool], seconds: float
@@ -34,7 +56,9 @@ class Waiting:
         """
         woken = asyncio.Event()
         self._waiters[job].add(woken)
+        self._came.set()
         try:
+            await self._open()
             loop = asyncio.get_running_loop()
             deadline = loop.time() + seconds
             while True:
@@ -44,12 +68,26 @@ class Waiting:
                 if holds(found) or remaining <= 0:
                     return found
                 look = LOOK_CONNECTED_SECONDS if self._bus.is_connected else LOOK_SECONDS
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(remaining, look)):
                         await woken.wait()
-                except TimeoutError:
-                    continue
         finally:
             self._waiters[job].discard(woken)
             if not self._waiters[job]:
                 del self._waiters[job]
+            if not self._waiters:
+                self._left.set()
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._feed is None:
+                self._feed = await self._bus.subscribe_feed(self._on_event)
+
+    async def _close(self) -> None:
+        if self._feed is not None:
+            feed, self._feed = self._feed, None
+            await feed.close()
+
+    async def _on_event(self, event: JobEvent) -> None:
+        for waiter in self._waiters.get(event.subject, ()):
+            waiter.set()
