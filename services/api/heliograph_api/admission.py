@@ -18,9 +18,10 @@ from heliograph.notices.model import Wish
 from heliograph.storage import Files
 from heliograph.wire import ChannelWishes, Submission
 from heliograph_api.problems import invalid
-from heliograph_api.registry import Entry, Registry
+from heliograph_api.registry import MOST_FAULTS, Entry, Registry
 
 MOST_KEY_CHARACTERS = 255
+MOST_INPUTS = 100  # uploads of one job; each is looked up
 
 
 class Admission:
@@ -77,16 +78,17 @@ class Admission:
             raise InvalidInputError.of("backend", f"no worker has announced a backend {name}") from error
 
     async def _inputs(self, entry: Entry, parameters: dict[str, Any], caller: Identity) -> tuple[str, ...]:
-        inputs = []
-        for name, upload in entry.uploads(parameters):
+        places = {upload: path for path, upload in entry.uploads(parameters)}
+        if len(places) > MOST_INPUTS:
+            raise InvalidInputError.of("parameters", f"they name more than {MOST_INPUTS} uploads")
+        for upload, path in places.items():
             try:
-                stored = await self._uploads.find(upload)
-            except NotFoundError as error:
-                raise InvalidInputError.of(f"parameters.{name}", "there is no such upload") from error
-            if stored.owner != caller.subject:
-                raise InvalidInputError.of(f"parameters.{name}", "there is no such upload")
-            inputs.append(upload)
-        return tuple(inputs)
+                owner = (await self._uploads.find(upload)).owner
+            except NotFoundError:
+                owner = None
+            if owner != caller.subject:
+                raise InvalidInputError.of(path, "there is no such upload")
+        return tuple(places)
 
     def _identity(self, owner: str, submission: Submission) -> str:
         text = canonical_json([owner, submission.backend, submission.parameters])
@@ -100,8 +102,24 @@ def _parse(body: Any) -> Submission:
         return Submission.model_validate(body)
     except ValidationError as error:
         raise invalid([
-            FieldError(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors(include_url=False)
+            FieldError(_path(fault["loc"], body), fault["msg"].removeprefix("Value error, "))
+            for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]) from error  # fmt: skip
+
+
+def _path(location: tuple[int | str, ...], body: Any) -> str:
+    """Return the dotted path of a fault. Of a union, Pydantic's location names the branch too, which no body has."""
+    parts = []
+    here = body
+    for part in location:
+        if not isinstance(here, dict):
+            break
+        if part in here:
+            here = here[part]
+        elif part != location[-1]:
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
 
 
 def _idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from heliograph_api.parts import parts_of
 bearer = HTTPBearer(auto_error=False, description="A user token (JWT)")
 
 
-def caller(request: Request) -> Identity:
+async def caller(request: Request) -> Identity:  # async: FastAPI runs plain functions in a thread
     """Return who calls.
 
     Raises

@@ -4,6 +4,7 @@ JSON's grammar allows what the parts behind it do not: integers beyond 64 bits, 
 surrogate pair, NUL in keys, and any depth.
 """
 
+import json
 from collections.abc import Iterator
 from math import isfinite
 from typing import Any
@@ -30,7 +31,7 @@ async def read_json(request: Request, most_bytes: int) -> Any:
         JSON with a value that cannot be kept; the error names its field.
     """
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most_bytes:
+    if declared.isdecimal() and int(declared) > most_bytes:
         raise BodyTooLargeError(f"the body is larger than {most_bytes} bytes")
     body = bytearray()
     async for chunk in request.stream():
@@ -42,15 +43,32 @@ async def read_json(request: Request, most_bytes: int) -> Any:
 
 def parse_json(body: bytes) -> Any:
     """Return the JSON value that ``body`` holds; raises as ``read_json`` does."""
+    if not body:
+        raise MalformedBodyError("the body is empty")
     try:
         value = from_json(body, allow_inf_nan=True, cache_strings="keys")
     except ValueError as error:
         if "recursion limit" in str(error):
             raise InvalidInputError.of("", f"the body is nested deeper than {MOST_DEPTH} levels") from error
+        if "hex escape" in str(error):
+            _refuse_faults(_with_half_pairs(body))
         raise MalformedBodyError(f"the body is not JSON: {error}") from error
-    for path, fault in _faults(value):
-        raise InvalidInputError.of(path, fault)
+    _refuse_faults(value)
     return value
+
+
+def _with_half_pairs(body: bytes) -> Any:
+    """Read what the strict parser refused once more, so that the field at fault can be named."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_faults(value: Any) -> None:
+    path, fault = next(_faults(value), (None, ""))
+    if path is not None:
+        raise InvalidInputError.of(path, fault)
 
 
 def _faults(value: Any) -> Iterator[tuple[str, str]]:
@@ -58,21 +76,45 @@ def _faults(value: Any) -> Iterator[tuple[str, str]]:
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, ())]
     while stack:
         current, path = stack.pop()
-        if isinstance(current, dict):
+        if len(path) > MOST_DEPTH:
+            yield _dotted(path[:5]), f"nested deeper than {MOST_DEPTH} levels"
+        elif isinstance(current, dict):
             for key, inner in current.items():
-                if "\x00" in key:
-                    yield _dotted((*path, key)), "a key holds a NUL character"
+                if fault := _key_fault(key):
+                    yield _dotted((*path, key)), fault
                 stack.append((inner, (*path, key)))
         elif isinstance(current, list):
             stack.extend((inner, (*path, str(number))) for number, inner in enumerate(current))
-        elif isinstance(current, float):
-            if not isfinite(current):
-                yield _dotted(path), "a number is not finite"
-        elif isinstance(current, int) and not _LEAST <= current <= _MOST:
-            yield _dotted(path), "an integer is beyond 64 bits"
-        if len(path) > MOST_DEPTH:
-            yield _dotted(path[:5]), f"nested deeper than {MOST_DEPTH} levels"
+        elif fault := _scalar_fault(current):
+            yield _dotted(path), fault
+
+
+def _key_fault(key: str) -> str | None:
+    if "\x00" in key:
+        return "a key holds a NUL character"
+    return None if _is_whole(key) else "a key holds half of a surrogate pair"
+
+
+def _scalar_fault(value: Any) -> str | None:
+    if isinstance(value, str):
+        return None if _is_whole(value) else "a text holds half of a surrogate pair"
+    if isinstance(value, float):
+        return None if isfinite(value) else "a number is not finite"
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        return "an integer is beyond 64 bits"
+    return None
+
+
+def _is_whole(text: str) -> bool:
+    if text.isascii():  # nearly always, and known without a look at the characters
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _dotted(path: tuple[str, ...]) -> str:
-    return ".".join(part.replace("\x00", "\\0") for part in path)
+    text = ".".join(part.replace("\x00", "\\0") for part in path)
+    return text.encode(errors="backslashreplace").decode()

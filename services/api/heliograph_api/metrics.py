@@ -32,10 +32,17 @@ class RequestMetrics:
             return
         began = time.perf_counter()
 
+        def measure(status: int) -> None:
+            route = getattr(scope.get("route"), "path", "other")
+            SECONDS.labels(scope["method"], route, status).observe(time.perf_counter() - began)
+
         async def measured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                SECONDS.labels(scope["method"], route, message["status"]).observe(time.perf_counter() - began)
+                measure(message["status"])
             await send(message)
 
-        await self._app(scope, receive, measured)
+        try:
+            await self._app(scope, receive, measured)
+        except Exception:
+            measure(500)  # answered outside of this middleware
+            raise

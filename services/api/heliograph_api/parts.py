@@ -47,7 +47,7 @@ def parts_of(request: Request) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 
-def require_database(request: Request) -> None:
+async def require_database(request: Request) -> None:  # async: FastAPI runs plain functions in a thread
     """Refuse at once while the database is known to be away, rather than after a wait.
 
     Raises

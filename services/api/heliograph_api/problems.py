@@ -1,5 +1,6 @@
 """Errors as problem+json, rendered here and nowhere else."""
 
+import json
 from http import HTTPStatus
 
 import orjson
@@ -7,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from heliograph.errors import FieldError, HeliographError, InvalidInputError, UnauthenticatedError, UnavailableError
@@ -40,6 +42,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HeliographError, _known)
     app.add_exception_handler(RequestValidationError, _bad_query)
     app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -65,16 +68,25 @@ async def _bad_query(_request: Request, error: Exception) -> Response:
     return problem(invalid(errors))
 
 
-async def _framework(_request: Request, error: Exception) -> Response:
+async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
+    details = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+    }
     body = {
         "type": f"urn:heliograph:problem:{phrase.lower().replace(' ', '-')}",
         "title": phrase,
         "status": error.status_code,
-        "detail": str(error.detail),
+        "detail": details.get(HTTPStatus(error.status_code), str(error.detail)),
     }
     return Response(_json(body), error.status_code, error.headers, MEDIA_TYPE)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client went away before it had sent its body, which is no defect of ours."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _defect(request: Request, error: Exception) -> Response:
@@ -86,6 +98,5 @@ async def _defect(request: Request, error: Exception) -> Response:
 def _json(body: dict[str, object]) -> bytes:
     try:
         return orjson.dumps(body)
-    except (TypeError, ValueError):  # a message that quotes what cannot be written, such as half a surrogate pair
-        text = {key: str(value).encode("utf-8", "replace").decode() for key, value in body.items()}
-        return orjson.dumps(text)
+    except orjson.JSONEncodeError:  # a message quotes half of a surrogate pair, which json escapes
+        return json.dumps(body).encode()

@@ -1,8 +1,9 @@
 """The backends that workers announced, kept at hand, each with a compiled check of its parameters."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -11,11 +12,13 @@ import structlog
 from heliograph.announcements import Announced, Announcements
 from heliograph.errors import FieldError, NotFoundError
 from heliograph.storage import StoreUnavailableError
+from heliograph_api.file_parameters import file_parameters
 
 _log = structlog.get_logger()
 
 REFRESH_SECONDS = 2.0
-FILE_FORMAT = "heliograph-file"
+MOST_FAULTS = 20  # told at a time; a body of 1 MB can hold half a million
+_LONGEST_MESSAGE = 300  # characters; a message quotes the value at fault, which may be the whole body
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +29,15 @@ class Entry:
     validator: Any  # jsonschema_rs.Validator; a protocol of several classes there
 
     def faults(self, parameters: dict[str, Any]) -> list[FieldError]:
-        """Return what is wrong with parameters; nothing where they fit."""
+        """Return what is wrong with parameters, the first 20 faults; nothing where they fit."""
         if self.validator.is_valid(parameters):
             return []
-        return [
-            FieldError(".".join(["parameters", *map(str, error.instance_path)]), error.message)
-            for error in self.validator.iter_errors(parameters)
-        ]
+        return list(islice(_field_errors(self.validator.iter_errors(parameters)), MOST_FAULTS))
 
     def uploads(self, parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield each parameter that names an upload: its name, and the upload's id."""
-        for name, schema in self.announced.parameters_schema.get("properties", {}).items():
-            value = parameters.get(name)
-            if isinstance(value, str) and _takes_file(schema):
-                yield name, value
+        """Yield each place in the parameters that names an upload (``parameters.table``), and the upload's id."""
+        schema = self.announced.parameters_schema
+        return file_parameters(schema, parameters, schema.get("$defs", {}), "parameters")
 
 
 class Registry:
@@ -90,6 +88,17 @@ class Registry:
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _takes_file(schema: dict[str, Any]) -> bool:
-    branches = [schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return any(branch.get("format") == FILE_FORMAT for branch in branches if isinstance(branch, dict))
+def _field_errors(errors: Iterable[Any]) -> Iterator[FieldError]:
+    """Name the field at fault: of what is missing or too much, the schema's word names only the object around it."""
+    for error in errors:
+        path = ".".join(["parameters", *map(str, error.instance_path)])
+        if error.kind.name == "required":
+            yield FieldError(f"{path}.{error.kind.property}", "this is required")
+        elif error.kind.name == "additionalProperties":
+            yield from (
+                FieldError(f"{path}.{name}", "the backend knows no such parameter") for name in error.kind.unexpected
+            )
+        else:
+            message = error.message
+            too_long = len(message) > _LONGEST_MESSAGE
+            yield FieldError(path, f"...{message[-_LONGEST_MESSAGE:]}" if too_long else message)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from heliograph.errors import NotFoundError
-from heliograph.wire import ArtifactView, HistoryPage, NoticePage, NoticeView
-from heliograph.wire.jobs import history_json
+from heliograph.wire import ArtifactPage, HistoryPage, NoticePage, NoticeView
+from heliograph.wire.jobs import artifact_json, history_json
 from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
@@ -45,24 +45,20 @@ async def log(
     """Stream what an attempt printed, as plain text in UTF-8."""
     parts = parts_of(request)
     job = await parts.jobs.get(job_id, caller)
-    chunks = parts.logs.read(job.id, series or job.series, attempt or job.attempt)
+    chunks = await _started(parts.logs.read(job.id, series or job.series, attempt or job.attempt))
     return StreamingResponse(
         chunks, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"}
     )
 
 
 @router.get(
-    "/jobs/{job_id}/artifacts", summary="List a job's artifacts", response_model=list[ArtifactView],
+    "/jobs/{job_id}/artifacts", summary="List a job's artifacts", response_model=ArtifactPage,
     responses=problems(401, 404),
 )  # fmt: skip
 async def artifacts(request: Request, caller: Caller, job_id: str) -> Response:
     """List the files that the job made."""
     job = await parts_of(request).jobs.get(job_id, caller)
-    items = [
-        {"name": each.name, "media_type": each.media_type, "bytes": each.bytes, "sha256": each.sha256}
-        for each in job.artifacts
-    ]
-    return json_response({"items": items, "next": None})
+    return json_response({"items": [artifact_json(each) for each in job.artifacts], "next": None})
 
 
 @router.get(
@@ -84,7 +80,8 @@ async def artifact(request: Request, caller: Caller, job_id: str, name: str) -> 
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
-    return StreamingResponse(_started(parts.artifacts.read(found.file)), media_type=found.media_type, headers=headers)
+    chunks = await _started(parts.artifacts.read(found.file))
+    return StreamingResponse(chunks, media_type=_writable(found.media_type), headers=headers)
 
 
 @router.get(
@@ -100,5 +97,18 @@ async def notices(request: Request, caller: Caller, job_id: str) -> Response:
 
 
 async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        yield chunk
+    """Read the first chunk now: what goes wrong with it can still be told by the status of the answer."""
+    first = await anext(chunks, None)
+
+    async def all_chunks() -> AsyncIterator[bytes]:
+        if first is not None:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return all_chunks()
+
+
+def _writable(media_type: str) -> str:
+    """Return a media type that a header can hold; jobs name them freely."""
+    return media_type if media_type.isascii() and media_type.isprintable() else "application/octet-stream"

@@ -1,11 +1,9 @@
 """Jobs: submitted, listed, read, cancelled, run again."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from heliograph.errors import ForbiddenError, InvalidInputError
@@ -14,7 +12,7 @@ from heliograph.jobs.model import Job
 from heliograph.jobs.service import scope
 from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store.listing import Criteria
-from heliograph.wire import JobPage, JobView, Submission, job_json
+from heliograph.wire import JobPage, JobView, Moment, Submission, job_json
 from heliograph_api.authentication import Caller
 from heliograph_api.body import read_json
 from heliograph_api.parts import parts_of
@@ -70,20 +68,21 @@ async def list_jobs(
     group: str | None = None,
     owner: Annotated[str | None, Query(description="Whose; others' jobs take a role")] = None,
     name: str | None = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     updated_after: Annotated[
-        AwareDatetime | None, Query(description="What changed since, oldest change first; ask with 5 s of overlap")
+        Moment | None, Query(description="What changed since, oldest change first; ask with 5 s of overlap")
     ] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 50,
 ) -> Response:
     """List the newest first; a page's `next` is the cursor of the following one."""
-    moments = [created_after, created_before, updated_after]
-    for text in (backend, queue, group, owner, name):
+    for field, text in (("backend", backend), ("queue", queue), ("group", group), ("owner", owner), ("name", name)):
         if text is not None and "\x00" in text:
-            raise InvalidInputError("a filter holds a NUL character")
-    criteria = Criteria(_owner(caller, owner), state or (), backend, queue, group, name, *map(_in_range, moments))
+            raise InvalidInputError.of(field, "this holds a NUL character")
+    criteria = Criteria(
+        _owner(caller, owner), state or (), backend, queue, group, name, created_after, created_before, updated_after
+    )
     page = await parts_of(request).listing.page(criteria, limit=limit, cursor=cursor)
     return json_response({"items": [job_json(job) for job in page.jobs], "next": page.next})
 
@@ -131,10 +130,3 @@ def _owner(caller: Identity, asked: str | None) -> str | None:
     if seen is not None and asked is not None and asked != seen:
         raise ForbiddenError("your roles do not allow you to list the jobs of others")
     return asked if seen is None else seen
-
-
-def _in_range(moment: datetime | None) -> datetime | None:
-    # The database keeps times as milliseconds of 64 bits; the calendar's ends overflow when shifted to UTC.
-    if moment is not None and not 1 < moment.year < 9999:
-        raise InvalidInputError("a time lies outside of the years 2 to 9998")
-    return moment
