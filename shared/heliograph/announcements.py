@@ -17,7 +17,7 @@ SEEN_OF_LATE = timedelta(seconds=60)  # six missed beats
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A backend as announced; ``parameters_schema`` is JSON Schema, ``revision`` changes with every field."""
+    """A backend as announced; ``parameters_schema`` is JSON Schema, ``revision`` changes with it."""
 
     name: str
     version: str
@@ -91,6 +91,6 @@ def _announced(document: dict[str, Any], workers: list[dict[str, Any]]) -> Annou
 
 
 def _rank(version: str) -> str:
-    """Return a text that sorts as the version's numbers do."""
+    """Return a text that sorts as the version's numbers do; 20 digits hold dates and build numbers too."""
     numbers = [part for part in version.replace("-", ".").replace("+", ".").split(".") if part.isdigit()]
-    return ".".join(number.zfill(6) for number in numbers)
+    return ".".join(number.zfill(20) for number in numbers)

@@ -1,17 +1,14 @@
 """Health and metrics of a service without a web framework: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Self
 
 import orjson
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-_log = structlog.get_logger()
-
-Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, Any]]]]
+Ready = Callable[[], tuple[bool, Mapping[str, Any]]]
 
 MOST_HEAD_BYTES = 8 * 1024  # a probe's request is a few hundred bytes
 REQUEST_SECONDS = 5.0  # who connects and says nothing is let go
@@ -47,7 +44,7 @@ class HealthServer:
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, _, rest = head.decode("latin-1").partition(" ")
-                status, media_type, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
+                status, media_type, body = self._answer(method, rest.partition(" ")[0].partition("?")[0])
                 writer.write(_head(status, media_type, len(body)) + (b"" if method == "HEAD" else body))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
@@ -55,7 +52,7 @@ class HealthServer:
         finally:
             writer.close()
 
-    async def _answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
+    def _answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
         if method not in {"GET", "HEAD"}:
             return HTTPStatus.METHOD_NOT_ALLOWED, _JSON, orjson.dumps({"status": "method not allowed"})
         if path == "/healthz":
@@ -63,15 +60,11 @@ class HealthServer:
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
         if path == "/readyz":
-            return await self._readiness()
+            return self._readiness()
         return HTTPStatus.NOT_FOUND, _JSON, orjson.dumps({"status": "not found"})
 
-    async def _readiness(self) -> tuple[HTTPStatus, str, bytes]:
-        try:
-            is_ready, parts = await self._ready()
-        except Exception as error:  # noqa: BLE001 - a check that fails is an answer: not ready
-            _log.warning("readiness could not be found out", exc_info=error)
-            is_ready, parts = False, {"status": "unknown"}
+    def _readiness(self) -> tuple[HTTPStatus, str, bytes]:
+        is_ready, parts = self._ready()
         return (HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE), _JSON, orjson.dumps(dict(parts))
 
 

@@ -22,22 +22,25 @@ _GOOD = (
 )
 _BAD = (
     *("crash", "broken_exception", "surrogate_exception", "cancelled_by_nobody", "result", "flood", "much"),
-    *("hang", "hang_async", "family", "thread", "fork"),
+    *("hang", "hang_async", "family", "thread", "fork", "copy"),
 )
 SOURCES = [f"{__name__}.{module}:{name}" for module, names in (("good", _GOOD), ("bad", _BAD)) for name in names]
 
 
 def environment() -> dict[str, str]:
     """Return variables with which a child process finds this package."""
-    return dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(places)}
 
 
 class Recorder:
-    """An observer that remembers; ``slow`` at progress, or ``full`` when asked to keep a file."""
+    """X."""
 
-    def __init__(self, *, slow: bool = False, full: bool = False) -> None:
+    def __init__(self, *, slow: bool = False, full: bool = False, stuck: bool = False) -> None:
         self._slow = slow
         self._full = full
+        self._stuck = stuck
+        self.asked_to_keep = asyncio.Event()
         self.progress_seen: list[tuple[float | None, str | None, float | None, str | None]] = []
         self.pieces: list[bytes] = []
         self.artifacts: dict[str, tuple[bytes, str]] = {}
@@ -56,6 +59,10 @@ class Recorder:
         self.pieces.append(data)
 
     async def artifact(self, name: str, path: Path, media_type: str) -> None:
+        self.asked_to_keep.set()
+        await asyncio.sleep(0.2 if self._slow else 0)
+        if self._stuck:
+            await asyncio.Event().wait()
         if self._full:
             raise OSError("the store is full")
         self.artifacts[name] = (await asyncio.to_thread(path.read_bytes), media_type)

@@ -110,7 +110,7 @@ def flood(parameters: Nothing, job: JobContext) -> None:
 @backend(name="much", version="1.0.0")
 def much(parameters: Nothing, job: JobContext) -> None:
     for number in range(100_000):
-        print(f"line {number:9d}")
+        print(f"line {number:100d}")
 
 
 @backend(name="hang", version="1.0.0")
@@ -163,3 +163,14 @@ def fork(parameters: Nothing, job: JobContext) -> int:
     """Compute in forked processes, as scientific code does."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return sum(pool.map(abs, [-1, -2]))
+
+
+@backend(name="copy", version="1.0.0")
+def copy(parameters: Marker, job: JobContext) -> None:
+    """Leave a copy of the process, with all it has open, in a session of its own."""
+    pid = os.fork()
+    if pid:
+        say(parameters.file, os.getpid(), pid)
+    else:
+        os.setsid()
+    time.sleep(3600)

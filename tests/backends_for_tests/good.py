@@ -2,6 +2,7 @@
 """Backends that behave."""
 
 import asyncio
+import ctypes
 import os
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def talk(parameters: Nothing, job: JobContext) -> None:
     print("to standard error", file=sys.stderr)
     job.log("to the log")
     subprocess.run(["/bin/sh", "-c", "echo from a subprocess"], check=True)
+    ctypes.CDLL(None).puts(b"from C")
     print("without a line's end", end="")
 
 
@@ -75,6 +77,7 @@ class Steps(BaseModel):
 @backend(name="progress", version="1.0.0")
 def steps(parameters: Steps, job: JobContext) -> None:
     job.progress(0.25, stage="reading", eta=timedelta(minutes=2), message="Reading the table")
+    print("begun")
     _wait_for(parameters.folder / "seen")
     for wrong in (float("nan"), 7, -1, "half"):
         job.progress(wrong)  # type: ignore[arg-type] # what authors get wrong

@@ -1,6 +1,7 @@
 """What the bus on RabbitMQ promises of a broker that goes, comes back, or loses something."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -212,3 +213,13 @@ async def test_subscribing_and_closing_at_once_leaves_nothing_behind(bus: Rabbit
         subscription = await bus.subscribe_feed(Heard().event)
         await asyncio.gather(subscription.pause(), subscription.resume(), subscription.close())
     assert await asyncio.to_thread(rabbitmq_node.queues) == {topology.TOLD_QUEUE, topology.DEAD_QUEUE}
+
+
+async def test_an_absent_broker_is_said_once_and_leaves_nothing_for_the_garbage_collector() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with RabbitBus("amqp://127.0.0.1:1/", name="test") as bus:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await bus.wait_connected()
+    gc.collect()
+    assert [line["log_level"] for line in logs] == ["warning"]

@@ -97,14 +97,30 @@ async def test_a_job_that_ignores_the_signal_is_killed_after_the_grace(pool: Poo
     assert not any(map(lives, pids(marker)))
 
 
-async def test_a_job_whose_lease_is_lost_is_killed_without_grace(pool: Pool, marker: Path) -> None:
-    seen = Recorder()
-    asked = task("hang", marker)
-    running = await begin(pool, asked, seen, marker)
+async def test_a_job_whose_lease_is_lost_is_killed_without_grace(tmp_path: Path, marker: Path) -> None:
+    pool = Pool(
+        Catalogue.of(SOURCES), slots=1, scratch_root=tmp_path, grace=timedelta(hours=1), environment=environment()
+    )
+    await pool.start()
+    asked = task("hang", marker, "ignore")
+    running = await begin(pool, asked, Recorder(), marker)
     pool.stop(asked.token, StopReason.CANCELLED)
+    await asyncio.sleep(0)
     pool.stop(asked.token, StopReason.LOST)
-    assert (await running) == Outcome(OutcomeKind.STOPPED)
+    async with asyncio.timeout(10):
+        assert (await running) == Outcome(OutcomeKind.STOPPED)
     assert not any(map(lives, pids(marker)))
+    await pool.close()
+
+
+async def test_a_job_may_be_stopped_while_its_files_are_kept(pool: Pool) -> None:
+    seen = Recorder(stuck=True)
+    asked = Task("t", "job", 1, "files", {})
+    running = asyncio.create_task(pool.run(asked, seen))
+    await seen.asked_to_keep.wait()
+    pool.stop(asked.token, StopReason.CANCELLED)
+    async with asyncio.timeout(10):
+        assert (await running) == Outcome(OutcomeKind.CANCELLED)
 
 
 async def test_a_job_at_its_time_limit_fails(pool: Pool, marker: Path) -> None:
@@ -136,6 +152,21 @@ async def test_descendants_die_with_their_job_however_they_hid(
     assert outcome.kind is kind
     assert len(pids(marker)) == 4
     assert not any(map(lives, pids(marker)))
+
+
+@pytest.mark.faults
+async def test_a_job_whose_warden_is_killed_ends_at_once_even_if_a_copy_of_it_lives(pool: Pool, marker: Path) -> None:
+    running = await begin(pool, task("copy", marker), Recorder(), marker)
+    runner, copy = pids(marker)
+    warden = psutil.Process(runner).parent()
+    assert warden
+    warden.kill()
+    async with asyncio.timeout(10):
+        outcome = await running
+    assert outcome.error
+    assert outcome.error.message.startswith("the backend's process ended by signal 9 (SIGKILL)")
+    await until(lambda: not lives(runner))
+    assert lives(copy)  # the one case that leaves something: who kills a warden has to clean up
 
 
 async def test_a_pool_that_closes_stops_its_jobs(tmp_path: Path, marker: Path) -> None:

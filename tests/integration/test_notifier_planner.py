@@ -11,7 +11,6 @@ from heliograph.jobs.store.claims import Finish
 from heliograph.notices.due import DueStore
 from heliograph.notices.intervals import IntervalStore
 from heliograph.notices.model import DeliveryStatus, Occasion
-
 from tests.parts.jobs import Stores, failed, lease_of
 from tests.parts.notifier import ADA, desk, told, until, wish
 from tests.parts.smtp import MailServer
@@ -94,7 +93,7 @@ async def test_an_event_of_the_bus_is_planned_before_it_counts_as_taken(
 
 
 async def has_an_empty_outbox(stores: Stores, job: str) -> bool:
-    return (await stores.stored(job))["outbox"] == []
+    return not (await stores.stored(job))["outbox"]
 
 
 async def test_nobody_wished_nobody_is_told_and_the_note_goes(stores: Stores, mail_server: MailServer) -> None:

@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+
 from heliograph.jobs.model import Job
 from heliograph.notices.model import Delivery, DeliveryStatus, Outcome, Policy
 from heliograph.notices.store import Leased
 from heliograph_notifier.pacing import Backoff
-
 from tests.parts.jobs import Stores, done
 from tests.parts.notifier import ADA, Desk, desk, told, until, wish
 from tests.parts.smtp import Behaviour, MailServer
@@ -245,7 +245,8 @@ async def test_a_job_that_is_no_longer_kept_is_said_so(stores: Stores, mail_serv
 
 
 @pytest.mark.parametrize(
-    "recipient", ["nobody", "ada@example.org\r\nBcc: all@example.org", "Ada <ada@example.org>", "a@b, c@d", "a b@c.org", ""]
+    "recipient",
+    ["nobody", "ada@example.org\r\nBcc: all@example.org", "Ada <ada@example.org>", "a@b, c@d", "a b@c.org", ""],
 )
 async def test_what_is_no_address_is_refused_before_it_is_sent(
     stores: Stores, mail_server: MailServer, recipient: str
@@ -257,13 +258,21 @@ async def test_what_is_no_address_is_refused_before_it_is_sent(
     assert mail_server.attempts == 0
 
 
-async def test_an_address_beyond_ascii_is_reached_where_the_server_can(
-    stores: Stores, mail_server: MailServer
-) -> None:
+async def test_an_address_beyond_ascii_is_reached_where_the_server_can(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier, notifier.sending():
         await planned(notifier, "åsa@exämple.org")
         await mail_server.wait_for_mails(1)
     assert mail_server.recipients == ["åsa@exämple.org"]
+
+
+async def test_a_reply_of_any_bytes_is_kept(stores: Stores, mail_server: MailServer) -> None:
+    async with desk(stores, mail_server) as notifier:
+        job = await planned(notifier)
+        assert await notifier.ledger.sent(await lease(notifier), "250 $ok \udcff" + "x" * 9000)
+        (delivery,) = await notifier.ledger.of_job(job.id)
+    assert delivery.receipt is not None
+    assert delivery.receipt.startswith("250 $ok ?xxx")
+    assert len(delivery.receipt) == 500
 
 
 async def test_pages_of_notices_are_newest_first_and_by_status(stores: Stores, mail_server: MailServer) -> None:
@@ -277,3 +286,20 @@ async def test_pages_of_notices_are_newest_first_and_by_status(stores: Stores, m
             if (cursor := page.next) is None:
                 break
         assert seen == [job.id for job in reversed(jobs[1:])]
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
+async def test_nothing_is_sent_in_the_clear_where_encryption_is_asked_for(
+    stores: Stores, mail_server: MailServer, scheme: str
+) -> None:
+    async with desk(stores, mail_server, url=mail_server.url.replace("smtp", scheme, 1)) as notifier:
+        async with notifier.sending():
+            job = await planned(notifier)
+
+            async def was_tried() -> bool:
+                return bool((await notifier.ledger.of_job(job.id))[0].attempts)
+
+            await until(was_tried)
+        (delivery,) = await notifier.ledger.of_job(job.id)
+    assert set(outcomes(delivery)) == {Outcome.TRY_LATER}
+    assert mail_server.attempts == 0

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
 from heliograph.jobs.store.claims import Finish, Progress
-
 from tests.parts.jobs import ALREADY_OVER, Stores, done, failed, lease_of
 
 Ending = Callable[[Stores, Job], Awaitable[object]]

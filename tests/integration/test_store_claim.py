@@ -5,9 +5,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import ErrorKind, State
-
 from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done, failed, lease_of
 
 

@@ -5,21 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from heliograph.storage import Database, StoreUnavailableError, database
+
+from heliograph.storage import Database, Document, StoreUnavailableError, database
 from heliograph_standalone.mongod import Mongod
+from tests.parts.waiting import until
 
 WITHIN_SECONDS = 30.0
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +70,7 @@ async def test_a_jump_of_the_servers_clock_starts_the_count_anew(
         await until(lambda: here.connected_for > timedelta(seconds=1))
         hello = here._hello
 
-        async def later():  # type: ignore[no-untyped-def] # as the original
+        async def later() -> Document:
             answer = await hello()
             return answer | {"localTime": answer["localTime"] + timedelta(seconds=jump)}
 
@@ -105,7 +100,7 @@ asyncio.run(main())
 
 @pytest.mark.faults
 async def test_a_process_that_stood_still_counts_anew(mongodb_url: str) -> None:
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - started at once, and read from in a thread
         [sys.executable, "-c", PROGRAM, mongodb_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None

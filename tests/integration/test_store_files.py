@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+
 from heliograph.errors import BodyTooLargeError, NotFoundError
 from heliograph.storage import Files
-
 from tests.parts.jobs import Stores
 
 CONTENT = bytes(range(256)) * 3000  # three chunks
-LARGE = bytes(17_000_000)  # the driver keeps 16 MB before it stores the first chunk
+LARGE = bytes(49_000_000)  # the driver keeps 48 MB before it stores the first chunk
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """An attempt ends once, as its holder says, and as nobody else does."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+
 from heliograph.errors import InvalidInputError
 from heliograph.jobs.model import Artifact, JobError
 from heliograph.jobs.states import ErrorKind, State
-from heliograph.jobs.store import claims
 from heliograph.jobs.store.claims import Finish, Progress
-
+from heliograph.storage import Collection, Update, writes
 from tests.parts.jobs import TROUBLE, WORKER, Stores, done, failed, lease_of
 
 
@@ -122,13 +123,12 @@ async def test_repeated_under_another_id_it_is_fenced(stores: Stores) -> None:
 
 async def test_each_of_a_mixed_batch_has_its_own_outcome(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
-    update_each = claims.update_each
 
-    async def counting(collection, updates):  # type: ignore[no-untyped-def] # as the original
+    async def counting(collection: Collection, updates: Sequence[Update]) -> list[bool | Exception]:
         batches.append(len(updates))
-        return await update_each(collection, updates)
+        return await writes.update_each(collection, updates)
 
-    monkeypatch.setattr(claims, "update_each", counting)
+    monkeypatch.setattr("heliograph.jobs.store.claims.update_each", counting)
     for _ in range(8):
         await stores.submit()
     held = [await stores.claim() for _ in range(8)]

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from heliograph.errors import InvalidInputError
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store import KnownRequest
 from heliograph.storage import DuplicateError, writes
-
 from tests.parts.jobs import Stores, new_job
 
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+
 from heliograph.errors import InvalidInputError
 from heliograph.jobs.states import State
 from heliograph.jobs.store.listing import Criteria
-
 from tests.parts.jobs import Stores, done
 
 

@@ -7,7 +7,6 @@ from heliograph.jobs.model import Artifact, JobError
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.jobs.store.claims import Finish, Progress
 from heliograph.jobs.store.listing import Criteria
-
 from tests.parts.jobs import QUEUE, Stores, done, lease_of
 
 WORD = "$owner.name"

@@ -1,11 +1,11 @@
-"""A lock has one holder at a time and is freed by time alone; a turn comes once in its period for everybody together."""
+"""A lock has one holder at a time and is freed by time alone; a turn comes once in its period for all together."""
 
 import asyncio
 from datetime import timedelta
 
 import pytest
-from heliograph.locks import Locks
 
+from heliograph.locks import Locks
 from tests.parts.jobs import Stores
 
 LONG = timedelta(hours=1)

@@ -1,15 +1,15 @@
 """What time alone asks for: work that becomes due or too late, leases that ran out, jobs that are no longer kept."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from heliograph.errors import ConflictError
 from heliograph.jobs.model import Artifact
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.jobs.store.upkeep import Expired
-
 from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done, lease_of
+from tests.parts.waiting import until
 
 HOUR = timedelta(hours=1)
 
@@ -22,9 +22,7 @@ async def test_a_job_becomes_due_when_its_time_comes(stores: Stores) -> None:
     job = await stores.submit(not_before=soon())
     assert await stores.upkeep.make_due() == 0
     assert await stores.claims.claim([QUEUE], WORKER) is None
-    async with asyncio.timeout(10):
-        while not await stores.upkeep.make_due():
-            await asyncio.sleep(0.02)
+    await until(stores.upkeep.make_due)
     assert (await stores.claim()).id == job.id
 
 
@@ -57,11 +55,12 @@ async def test_one_that_was_not_begun_in_time_ends_and_no_other(stores: Stores) 
 
 async def test_one_that_was_begun_in_time_goes_on(stores: Stores) -> None:
     await stores.submit(start_before=soon())
-    job = await stores.claim()
-    assert job.start_before is not None
-    async with asyncio.timeout(10):
-        while await stores.database.now() <= job.start_before:
-            await asyncio.sleep(0.02)
+    start_before = (await stores.claim()).start_before
+
+    async def is_past() -> bool:
+        return start_before is not None and await stores.database.now() > start_before
+
+    await until(is_past)
     assert await stores.upkeep.expire_unstarted() == []
 
 

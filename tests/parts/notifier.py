@@ -22,7 +22,6 @@ from heliograph_notifier.pacing import Backoff
 from heliograph_notifier.planner import Planner
 from heliograph_notifier.rules import Defaults
 from heliograph_notifier.sender import Sender
-
 from tests.parts.jobs import Stores, done
 from tests.parts.smtp import MailServer
 
@@ -43,7 +42,7 @@ def told(*wishes: dict[str, Any]) -> dict[str, Any]:
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Return once a condition on the database holds, which nobody announces."""
     async with asyncio.timeout(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - another process changes the database
             await asyncio.sleep(0.02)
 
 
@@ -61,10 +60,11 @@ class Desk:
         cls, stores: Stores, server: MailServer, *, lease: timedelta = timedelta(seconds=30),
         most_age: timedelta = timedelta(hours=24), deadline: timedelta = timedelta(seconds=10),
         backoff: Backoff = SHORT, workers: int = 4,
+        url: str | None = None,
     ) -> "Desk":  # fmt: skip
         ledger = Ledger(stores.database, lease=lease, most_age=most_age)
         composer = Composer("Heliograph <heliograph@example.org>", "help@example.org")
-        email = EmailChannel(Server.of(server.url), composer, Files(stores.database, "artifacts"), connections=2)
+        email = EmailChannel(Server.of(url or server.url), composer, Files(stores.database, "artifacts"), connections=2)
         sender = Sender(
             ledger, stores.jobs, {email.name: email}, public_url=PUBLIC_URL, workers=workers, deadline=deadline,
             backoff=backoff, channel_backoff=SHORT,

@@ -5,7 +5,7 @@ import socket
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -105,28 +105,32 @@ class MailServer:
             await asyncio.sleep(self.slow_seconds)
         assert isinstance(envelope.content, bytes)
         async with self._arrived:
-            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type] # typeshed knows compat32 alone
+            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
             self.recipients.append(recipient)
             self._arrived.notify_all()
         if behaviour is Behaviour.DROP_AFTER_DATA:
-            assert server.transport is not None
+            assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()
         return f"250 2.0.0 queued as {len(self.mails)}"
 
     def _behaviour_for(self, recipient: str) -> Behaviour:
         return self.behaviours.get(recipient, self.behaviour)
 
-    def _protocol(self) -> Any:
+    def _protocol(self) -> SMTP:
         self.connections += 1
-        protocol = SMTP(self, enable_SMTPUTF8=True, hostname="mail.example.org", loop=asyncio.get_running_loop())
-        made = protocol.connection_made
+        return _Protocol(self._transports, self)
 
-        def connection_made(transport: asyncio.BaseTransport) -> None:
-            self._transports.add(transport)
-            made(transport)
 
-        protocol.connection_made = connection_made
-        return protocol
+class _Protocol(SMTP):
+    """One connection, remembered so that a server that goes down can break it."""
+
+    def __init__(self, transports: set[asyncio.BaseTransport], server: MailServer) -> None:
+        super().__init__(server, enable_SMTPUTF8=True, hostname="mail.example.org", loop=asyncio.get_running_loop())
+        self._open = transports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._open.add(transport)
+        super().connection_made(transport)
 
 
 def _free_port() -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import pytest
 
 from heliograph.backends import Cancelled
 from heliograph_worker.catalogue import Catalogue
+from heliograph_worker.child.context import Channel, ChildContext
 from heliograph_worker.child.stopping import Stopping
 from heliograph_worker.environment import child_environment
+from heliograph_worker.folder import Folder
 from heliograph_worker.logs import CappedLog
 from heliograph_worker.process import describe_end
 from heliograph_worker.protocol import HEADER, Progress, ProtocolError, frame, parse_from_child
@@ -201,6 +204,19 @@ def test_a_message_survives_its_journey() -> None:
     data = frame(message)
     assert HEADER.unpack(data[:4]) == (len(data) - 4,)
     assert parse_from_child(data[4:]) == message
+
+
+def test_a_loop_that_tells_of_each_turn_is_thinned_out(tmp_path: Path) -> None:
+    run = Run(
+        source="", backend="", job="job", attempt=1, parameters="", inputs={}, deadline=None, folder=str(tmp_path)
+    )
+    worker, child = socket.socketpair()
+    with worker, child:
+        context = ChildContext(run, Folder(tmp_path), Channel(child, Stopping()), Stopping())
+        for _ in range(1_000):
+            context.progress(0.5)
+        sent = worker.recv(1_000_000).count(b'"progress"')
+    assert 100 <= sent < 200
 
 
 @pytest.mark.parametrize(

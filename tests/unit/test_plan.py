@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from heliograph.events.model import JobEvent, JobEventData
 from heliograph.jobs.model import Change, Job
 from heliograph.jobs.states import State

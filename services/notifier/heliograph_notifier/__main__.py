@@ -1,19 +1,18 @@
-"""``python -m heliograph_notifier``: the notifier as a process of its own."""
-
-import uvloop
+"""``python -m heliograph_notifier``: plans and sends notices until SIGTERM or SIGINT."""
 
 from heliograph import faults
 from heliograph.logs import configure_logging
-from heliograph_notifier.app import run
+from heliograph.serving import serve
+from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
 
 
 def main() -> None:
-    """Read the settings and run until told to stop."""
+    """Run a notifier."""
     settings = NotifierSettings.load()
     configure_logging(settings.log_level)
     faults.arm(settings.fault_point)
-    uvloop.run(run(settings))
+    serve(Notifier(settings))
 
 
 if __name__ == "__main__":

@@ -113,9 +113,9 @@ def _facts(job: Job, occasion: Occasion, requested: datetime, at: datetime) -> t
     rows: list[Row] = [("Job", job.id)]
     if job.name and job.backend:
         rows.append(("Backend", one_line(job.backend)))
-    rows.append(("Requested", moment(requested)))
+    rows.append(("Requested", moment(requested, seconds=True)))
     if occasion is not Occasion.SUBMITTED:
-        rows.append(("Over", moment(at)))
+        rows.append(("Over", moment(at, seconds=True)))
         if job.started_at and requested <= job.started_at <= at:
             rows.append(("Waited", duration(job.started_at - requested)))
             rows.append(("Ran", duration(at - job.started_at)))

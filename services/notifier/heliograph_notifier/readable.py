@@ -11,32 +11,41 @@ import orjson
 MOST_VALUE = 160  # characters of a value in a table; two lines on a wide screen
 MOST_ROWS = 40  # rows of a table; what is longer is read on the job's page
 
+MOST_TEXT = 20_000  # characters of a text that are looked at at all
+MOST_LINE = 4_000  # and of one that ends up on a line
+
 Row = tuple[str, str]
 
 HIDDEN = "(not shown)"
 _SECRET_NAME = re.compile(
-    r"token|passw|passphrase|secret|credential|authori[sz]ation|api_?key|private_?key|cookie", re.IGNORECASE
-)
-# What gives access wherever it stands: a JSON web token, a bearer header, a secret parameter of a URL.
-_SECRET_TEXT = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=bearer )[\w.~+/=-]{8,}"
-    r"|(?<=[?&;])[\w.-]*(?:token|passw|secret|api_?key|signature)[\w.-]*=[^&;\s]+"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    r"token|passw|passphrase|secret|credential|authori[sz]ation|signature|api[_-]?key|private[_-]?key|cookie",
     re.IGNORECASE,
 )
+# What gives access wherever it stands: a JSON web token, a bearer header, user and password of a URL. Each can begin
+# only where its run of characters begins, so that no text takes more than linear time.
+_SECRET_TEXT = re.compile(
+    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=bearer )[\w.~+/=-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+_ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)=[^&;\s]+")
+_LAST_WORD = re.compile(r"(?<!\S)\S+\Z")
 
 
-def clean(text: str) -> str:
-    """Remove what gives access, and control and direction characters other than line breaks and tabs."""
+def clean(text: str, most: int = MOST_TEXT) -> str:
+    """Remove what gives access, and control and direction characters other than line breaks and tabs.
+
+    Of a longer text than ``most`` only the beginning is looked at, up to the last whole word.
+    """
+    if len(text) > most:
+        text = _LAST_WORD.sub("", text[:most]) or text[:most]
     kept = "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
-    return _SECRET_TEXT.sub(HIDDEN, kept)
+    return _ASSIGNMENT.sub(_without_value, _SECRET_TEXT.sub(HIDDEN, kept))
 
 
 def one_line(text: str, most: int = MOST_VALUE) -> str:
     """Clean a text and write it on one line of at most ``most`` characters."""
-    line = " ".join(clean(text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    line = " ".join(clean(text, MOST_LINE).split())
+    return line if len(line) <= most and len(text) <= MOST_LINE else line[: most - 1].rstrip() + "…"
 
 
 def duration(length: timedelta) -> str:
@@ -64,9 +73,9 @@ def size(count: int) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
 
 
-def moment(when: datetime) -> str:
-    """Write a time to the minute, in UTC."""
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def moment(when: datetime, *, seconds: bool = False) -> str:
+    """Write a time in UTC, to the minute or to the second."""
+    return f"{when.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}} UTC"
 
 
 def table(value: Any) -> tuple[Row, ...]:
@@ -75,9 +84,10 @@ def table(value: Any) -> tuple[Row, ...]:
         return ()
     if not isinstance(value, Mapping):
         return (("", _cell(value)),)
-    rows = [(_label(name), HIDDEN if _is_secret(name) else _cell(each)) for name, each in value.items()]
-    if len(rows) > MOST_ROWS:
-        return (*rows[:MOST_ROWS], ("…", f"and {len(rows) - MOST_ROWS} more"))
+    given = [(name, each) for name, each in value.items() if each is not None]  # what was left open says nothing
+    rows = [(_label(name), HIDDEN if _is_secret(name) else _cell(each)) for name, each in given[:MOST_ROWS]]
+    if len(given) > MOST_ROWS:
+        rows.append(("…", f"and {len(given) - MOST_ROWS} more"))
     return tuple(rows)
 
 
@@ -107,6 +117,11 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
     return value
+
+
+def _without_value(assignment: re.Match[str]) -> str:
+    name = assignment[1]
+    return f"{name}={HIDDEN}" if _is_secret(name) else assignment[0]
 
 
 def _is_secret(name: object) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -69,14 +69,24 @@ class Standalone:
         database = await stack.enter_async_context(Database(mongodb_url))
         bus = await stack.enter_async_context(MemoryBus())
         shared = {"mongodb_url": mongodb_url, "bus_url": "memory://", "public_url": self.url}
-        api = ApiSettings(
-            **shared, host=HOST, port=self._port, signing_keys=(self._keys.signing_key,),
-            identity_key=self._keys.identity_key,
-        )  # fmt: skip
-        notifier = NotifierSettings(
-            **shared, smtp_url=self.mails.url, mail_from="Heliograph <heliograph@localhost>", metrics_port=None
+        api = ApiSettings.model_validate(
+            {
+                **shared,
+                "host": HOST,
+                "port": self._port,
+                "signing_keys": (self._keys.signing_key,),
+                "identity_key": self._keys.identity_key,
+            }
         )
-        worker = WorkerSettings(**shared, scratch=self._home / "scratch", metrics_port=None)
+        notifier = NotifierSettings.model_validate(
+            {
+                **shared,
+                "smtp_url": self.mails.url,
+                "mail_from": "Heliograph <heliograph@localhost>",
+                "metrics_port": None,
+            }
+        )
+        worker = WorkerSettings.model_validate({**shared, "scratch": self._home / "scratch", "metrics_port": None})
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
         server = _Server(
             uvicorn.Config(
@@ -85,9 +95,7 @@ class Standalone:
             )
         )  # fmt: skip
         await stack.enter_async_context(server.serving())
-        notices = Notifier(notifier, database, bus)
-        await notices.start()
-        stack.push_async_callback(notices.stop)
+        await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))
 
 
@@ -105,9 +113,10 @@ async def _mongod(folder: Path) -> AsyncIterator[str]:
 class _Server(uvicorn.Server):
     """uvicorn as a part of this process, which looks after signals itself."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
-        return contextlib.nullcontext()
+        yield
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

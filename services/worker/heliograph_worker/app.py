@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 import structlog
@@ -75,11 +75,7 @@ class Worker:
             bus = buses.connect(settings.bus_url, name=f"worker@{socket.gethostname()}")
             await stack.enter_async_context(bus)
         if settings.metrics_port is not None:
-            store, news = database, bus
-
-            async def ready() -> tuple[bool, Mapping[str, Any]]:
-                return readiness(store, news)
-
+            ready = partial(readiness, database, bus)
             await stack.enter_async_context(HealthServer(settings.metrics_host, settings.metrics_port, ready))
         pool = Pool(
             catalogue,
@@ -111,7 +107,8 @@ class Worker:
         await announcements.seen(settings.worker_name, catalogue.backends, settings.slots)
         stack.push_async_callback(_quietly, announcements.gone(settings.worker_name))
         await stack.enter_async_context(running(_stay_seen(announcements, catalogue, settings)))
-        consumer = Consumer(settings.worker_name, settings.slots, catalogue, pool, database, bus, relay)
+        lease = timedelta(seconds=settings.lease_seconds)
+        consumer = Consumer(settings.worker_name, settings.slots, lease, catalogue, pool, database, bus, relay)
         await stack.enter_async_context(running(consumer.leases.run()))
         wishes = await bus.subscribe_wishes(settings.worker_name, consumer.leases.wish_cancel)
         stack.push_async_callback(wishes.close)

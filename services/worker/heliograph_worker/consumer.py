@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,7 @@ from heliograph.jobs.store import ClaimStore, LogStore, UpkeepStore
 from heliograph.storage import Database, Files, StoreUnavailableError
 from heliograph_worker.attempt import Attempt, fetch_inputs, timeout_of
 from heliograph_worker.catalogue import Catalogue
-from heliograph_worker.leases import Leases
+from heliograph_worker.leases import BEATS_OF_LEASE, Leases
 from heliograph_worker.pool import Pool
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
 
@@ -40,6 +41,7 @@ class Consumer:
         self,
         worker: str,
         slots: int,
+        lease: timedelta,
         catalogue: Catalogue,
         pool: Pool,
         database: Database,
@@ -48,6 +50,7 @@ class Consumer:
     ) -> None:
         self._worker = worker
         self._slots = slots
+        self._lease = lease
         self._catalogue = catalogue
         self._pool = pool
         self._database = database
@@ -58,7 +61,7 @@ class Consumer:
         self._logs = LogStore(database)
         self._artifacts = Files(database, "artifacts")
         self._uploads = Files(database, "uploads")
-        self.leases = Leases(self._claims, pool.stop)
+        self.leases = Leases(self._claims, pool.stop, beat=lease / BEATS_OF_LEASE)
         self._look_again = asyncio.Event()
         self._slot_freed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -107,9 +110,9 @@ class Consumer:
             await asyncio.wait(self._jobs)
 
     async def _claim(self, queues: list[str]) -> Job | None:
-        job = await self._claims.claim(queues, self._worker)
+        job = await self._claims.claim(queues, self._worker, self._lease)
         if job is None and await self._upkeep.make_due():
-            job = await self._claims.claim(queues, self._worker)
+            job = await self._claims.claim(queues, self._worker, self._lease)
         return job
 
     def _begin(self, job: Job) -> None:

@@ -70,7 +70,7 @@ class Execution:
         try:
             outcome = await self._work(listening, grace)
             if not self.reusable:
-                await self._child.kill()
+                await self._end(listening)
             # Once a stop was asked for, only the loss of the lease cuts short what is left to tell.
             hurry = self._stop.at_once if self._stop.asked.is_set() else self._stop.asked
             telling = asyncio.create_task(self._tell_rest(outcome, log, progress, artifacts))
@@ -85,8 +85,13 @@ class Execution:
             if telling:
                 telling.cancel()
             if not self.reusable:
-                await self._child.kill()
-            await asyncio.gather(listening, return_exceptions=True)
+                await self._end(listening)
+
+    async def _end(self, listening: "asyncio.Task[Returned | Raised | None]") -> None:
+        """Kill the child; first stop listening, for a socket that is closed under a reader never wakes it."""
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await self._child.kill()
 
     async def _work(self, listening: "asyncio.Task[Returned | Raised | None]", grace: timedelta) -> Outcome:
         """Wait for the job's end, or bring it about."""

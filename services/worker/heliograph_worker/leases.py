@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
@@ -11,7 +12,7 @@ from heliograph_worker.task import StopReason
 
 _log = structlog.get_logger(__name__)
 
-BEAT_SECONDS = 10.0  # a third of a lease: two beats may fail before it runs out
+BEATS_OF_LEASE = 3  # two beats may fail before it runs out
 RETRY_SECONDS = 1.0
 
 
@@ -22,9 +23,10 @@ class Leases:
     leases run out waits for a lease's length after the outage before it calls them lost.
     """
 
-    def __init__(self, claims: ClaimStore, stop: Callable[[str, StopReason], bool]) -> None:
+    def __init__(self, claims: ClaimStore, stop: Callable[[str, StopReason], bool], *, beat: timedelta) -> None:
         self._claims = claims
         self._stop = stop
+        self._beat_seconds = beat.total_seconds()
         self._tokens: dict[str, str] = {}
 
     def hold(self, job: str, token: str) -> None:
@@ -66,4 +68,4 @@ class Leases:
                 _log.debug("leases wait for the database")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await asyncio.sleep(BEAT_SECONDS)
+                await asyncio.sleep(self._beat_seconds)

@@ -42,6 +42,7 @@ class ChildProcess:
         self._process = process
         self._control = control
         self._received = bytearray()
+        self._ended = asyncio.create_task(self._hang_up_at_end())
         self.ran: set[str] = set()
         self.jobs = 0
 
@@ -162,14 +163,17 @@ class ChildProcess:
             self._control.shutdown(socket.SHUT_RDWR)
 
     async def kill(self) -> None:
-        """Hang up, and wait until nothing of it is left."""
+        """Hang up, and wait until nothing of it is left. Nobody may be receiving from it any more."""
         self.let_go()
-        try:
-            async with asyncio.timeout(_DEAD_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        done, _ = await asyncio.wait({self._ended}, timeout=_DEAD_SECONDS)
+        if not done:
             _log.error("child.lingers", pid=self.pid)
         self._control.close()
+
+    async def _hang_up_at_end(self) -> None:
+        """End ``receive`` with the process, even if a copy of the socket's other end lives on somewhere."""
+        await self._process.wait()
+        self.let_go()
 
     async def wait(self) -> int:
         """Wait for its end; return its exit code, or a signal's number, negated."""

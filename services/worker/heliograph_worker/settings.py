@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from heliograph.jobs.store.claims import LEASE
 from heliograph.settings import ServiceSettings
 
 
@@ -25,6 +26,12 @@ class WorkerSettings(ServiceSettings):
     )
     memory_limit_bytes: int | None = Field(
         default=None, ge=64 * 1024 * 1024, description="Most memory of a job's process"
+    )
+    lease_seconds: float = Field(
+        default=LEASE.total_seconds(),
+        ge=3,
+        le=86_400,
+        description="After this, a job whose worker fell silent is run again; longer for hosts that stall",
     )
     grace_seconds: float = Field(default=10, ge=0, description="How long a job that is to stop may clean up")
     drain_seconds: float = Field(default=20, ge=0, description="How long running jobs may go on when the worker stops")

@@ -135,13 +135,12 @@ class Link:
 
     async def _hold(self) -> None:
         """Connect and return when the connection is lost; raise where it could not be made."""
-        connection = await aio_pika.connect(
-            self._url, timeout=OPEN_SECONDS, client_properties={"connection_name": self._name}
-        )
-        self.connection = connection
-        self._lost.clear()
-        connection.close_callbacks.add(self.lose)
+        connection = aio_pika.Connection(self._url, client_properties={"connection_name": self._name})
         try:
+            await connection.connect(timeout=OPEN_SECONDS)
+            self.connection = connection
+            self._lost.clear()
+            connection.close_callbacks.add(self.lose)
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._on_open(connection)
             if not self._lost.is_set():
@@ -151,13 +150,16 @@ class Link:
         finally:
             self._opened.clear()
             self.connection = None
+            # Also one that never stood: left to the garbage collector it would begin to close itself there.
             with suppress(LinkLostError), losses():  # it is given up either way
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await connection.close()
 
 
 def _in_words(error: BaseException | None) -> str:
-    return f"{type(error).__name__}: {error}" if error is not None else "closed"
+    if error is None or isinstance(error, LinkLostError):
+        return str(error or "closed")
+    return f"{type(error).__name__}: {error}"
 
 
 def _is_cancelled() -> bool:

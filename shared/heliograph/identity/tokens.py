@@ -90,11 +90,13 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     subject = claims.get("sub") or claims.get("email")
     if not isinstance(subject, str) or not subject:
         raise UnauthenticatedError("the token names nobody: it has neither sub nor email")
+    if not subject.isprintable():
+        raise UnauthenticatedError("the token's subject holds characters that cannot be printed")
     listed = claims.get("roles") or ()
     words = listed.split(",") if isinstance(listed, str) else listed if isinstance(listed, list) else ()
-    roles = {word.strip() for word in words if isinstance(word, str) and word.strip()}
+    roles = {word.strip() for word in words if isinstance(word, str) and word.strip() and word.isprintable()}
     roles.discard(Role.ANONYMOUS.value)
     name = claims.get("name")
-    return Identity(
-        subject, frozenset(roles | {Role.USER.value}), name if isinstance(name, str) else None, dict(claims)
-    )
+    if not isinstance(name, str) or not name.isprintable():
+        name = None
+    return Identity(subject, frozenset(roles | {Role.USER.value}), name, dict(claims))

@@ -9,6 +9,7 @@ from typing import Any
 
 from heliograph.notices.model import Wish
 
+_SPECIAL = frozenset('()<>[]:;@\\,"')  # RFC 5322, 3.2.3: with one of these it could be read as two recipients
 _LONGEST_SECONDS = 10 * 366 * 86_400.0  # more is surely a mistake, and dates overflow
 
 
@@ -31,6 +32,8 @@ def _is_address(value: object) -> bool:
     if not isinstance(value, str) or not value.isprintable() or value != value.strip() or " " in value:
         return False
     local, at, domain = value.rpartition("@")
+    if _SPECIAL.intersection(local + domain):
+        return False
     return bool(local and at and domain and len(value) <= 254)  # RFC 5321, 4.5.3.1.3
 
 

@@ -20,6 +20,7 @@ from heliograph.storage.errors import translated
 LEASE = timedelta(seconds=90)
 MOST_AGE = timedelta(hours=24)  # a notice that could not be sent for a day is no news any more
 ATTEMPTS_KEPT = 50
+MOST_REPLY = 500  # characters of a server's answer
 CANDIDATES = 8  # looked at for one lease: the first are likely to be taken by the neighbours meanwhile
 EXPIRED_BATCH = 100
 
@@ -197,7 +198,7 @@ class Ledger:
     ) -> bool:  # fmt: skip
         fields: dict[str, Any] = {"status": status.value}
         if receipt is not None:
-            fields["receipt"] = {"$literal": receipt}
+            fields["receipt"] = {"$literal": _storable(receipt)}
         if sent_at is not None:
             fields["sent_at"] = sent_at
         return await self._record(leased, fields, outcome.value, reply)
@@ -206,7 +207,7 @@ class Ledger:
         self, leased: Leased, fields: Mapping[str, Any], outcome: Any, reply: str, *,
         also: Mapping[str, Any] | None = None,
     ) -> bool:  # fmt: skip
-        attempt = {"at": _NOW, "outcome": outcome, "reply": {"$literal": reply}}
+        attempt = {"at": _NOW, "outcome": outcome, "reply": {"$literal": _storable(reply)}}
         attempts = {"$slice": [{"$concatArrays": ["$attempts", [attempt]]}, -ATTEMPTS_KEPT]}
         where = {"_id": leased.delivery.id, "lease.token": leased.token, **(also or {})}
         with translated():
@@ -218,6 +219,11 @@ def _after_unknown(policy: Policy, wait_milliseconds: int) -> dict[str, Any]:
     if policy is Policy.AT_MOST_ONCE:
         return {"status": DeliveryStatus.UNKNOWN.value}
     return {"status": DeliveryStatus.PLANNED.value, "due_at": {"$add": [_NOW, wait_milliseconds]}}
+
+
+def _storable(words: str) -> str:
+    """Return a server's words as the database takes them: they may have been any bytes, and any number of them."""
+    return words.encode("utf-8", "replace").decode()[:MOST_REPLY]
 
 
 def _milliseconds(length: timedelta) -> int:

@@ -66,7 +66,7 @@ class Database:
         if self._beat:
             self._beat.cancel()
             await asyncio.wait({self._beat})
-        self._client.close()
+        await asyncio.to_thread(self._client.close)  # it says goodbye to a server that may be away
 
     def collection(self, name: str, *, journaled: bool = True) -> Collection:
         """Return a collection; ``journaled=False`` is for writes whose loss only repeats something harmless."""

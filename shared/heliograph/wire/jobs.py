@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from heliograph.jobs.model import Change, Job
+from heliograph.jobs.model import Artifact, Change, Job
 from heliograph.jobs.states import ErrorKind, State
 
 
@@ -28,6 +28,13 @@ class ArtifactView(BaseModel):
     media_type: str
     bytes: int
     sha256: str
+
+
+class ArtifactPage(BaseModel):
+    """All artifacts of a job."""
+
+    items: list[ArtifactView]
+    next: None = None
 
 
 class JobView(BaseModel):
@@ -111,12 +118,16 @@ def job_json(job: Job) -> dict[str, Any]:
     view["error"] = (
         {"kind": job.error.kind, "message": job.error.message, "traceback": job.error.traceback} if job.error else None
     )
-    view["artifacts"] = [
-        {"name": each.name, "media_type": each.media_type, "bytes": each.bytes, "sha256": each.sha256}
-        for each in job.artifacts
-    ]
+    view["artifacts"] = [artifact_json(each) for each in job.artifacts]
     view["links"] = {"self": own, **{name: f"{own}/{name}" for name in _LINKS}}
     return view
+
+
+def artifact_json(artifact: Artifact) -> dict[str, Any]:
+    """Return an artifact in the shape of ``ArtifactView``."""
+    return {
+        "name": artifact.name, "media_type": artifact.media_type, "bytes": artifact.bytes, "sha256": artifact.sha256,
+    }  # fmt: skip
 
 
 def history_json(history: tuple[Change, ...]) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, StrictBool, StrictInt, StringConstraints, Tag
+
+from heliograph.wire.moment import Moment
 
 BACKEND_PATTERN = r"^[a-z0-9_-]{1,64}$"
+# Strict, so that true is no number, "1" no integer and "yes" no boolean: what is refused is clear, what is guessed not.
+_Number = Annotated[float, Strict()]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
@@ -13,15 +17,15 @@ class ChannelWishes(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    submitted: bool | None = Field(default=None, description="Tell when the request has been taken")
-    interval_seconds: float | None = Field(
+    submitted: StrictBool | None = Field(default=None, description="Tell when the request has been taken")
+    interval_seconds: _Number | None = Field(
         default=None, ge=0, le=31_536_000, description="Least time between two such notices for the same request"
     )
-    done: bool | None = Field(default=None, description="Tell when it is done")
-    threshold_seconds: float | None = Field(
+    done: StrictBool | None = Field(default=None, description="Tell when it is done")
+    threshold_seconds: _Number | None = Field(
         default=None, ge=0, le=31_536_000, description="Tell *done* only where it took longer than this"
     )
-    failed: bool | None = Field(default=None, description="Tell when it failed or was cancelled")
+    failed: StrictBool | None = Field(default=None, description="Tell when it failed or was cancelled")
 
 
 class NotifyWishes(BaseModel):
@@ -53,12 +57,15 @@ class Submission(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=dict, description="As the backend's JSON Schema asks")
     name: _Line | None = Field(default=None, description="What people call it")
     group: _Line | None = Field(default=None, description="What it belongs to")
-    priority: int = Field(default=0, ge=-1000, le=1000, description="Higher goes first")
-    not_before: AwareDatetime | None = Field(default=None, description="Waits until then")
-    start_before: AwareDatetime | None = Field(default=None, description="Cancelled when not begun by then")
-    timeout_seconds: float | None = Field(default=None, gt=0, le=2_592_000, description="The longest it may run")
-    max_attempts: int = Field(default=3, ge=1, le=100, description="How often it may be begun in all")
+    priority: StrictInt = Field(default=0, ge=-1000, le=1000, description="Higher goes first")
+    not_before: Moment | None = Field(default=None, description="Waits until then")
+    start_before: Moment | None = Field(default=None, description="Cancelled when not begun by then")
+    timeout_seconds: _Number | None = Field(default=None, gt=0, le=2_592_000, description="The longest it may run")
+    max_attempts: StrictInt = Field(default=3, ge=1, le=100, description="How often it may be begun in all")
     handler: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$", max_length=2000)] | None = Field(
         default=None, description="A page that shows the result"
     )
-    notify: bool | NotifyWishes = Field(default=True, description="False: tell nobody; or wishes by channel")
+    notify: Annotated[
+        Annotated[StrictBool, Tag("boolean")] | Annotated[NotifyWishes, Tag("wishes")],
+        Discriminator(lambda value: "boolean" if isinstance(value, bool) else "wishes"),
+    ] = Field(default=True, description="False: tell nobody; or wishes by channel")

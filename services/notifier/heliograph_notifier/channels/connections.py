@@ -47,6 +47,10 @@ class Server:
         )
 
 
+class NoConnectionError(Exception):
+    """No connection came about: the server is away, or it does not let us in."""
+
+
 class _Connection:
     def __init__(self, client: SMTP) -> None:
         self.client = client
@@ -69,7 +73,13 @@ class Connections:
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[SMTP]:
-        """Lend a connection that has just answered; one that its user left by an exception is closed."""
+        """Lend a connection that has just answered; one that its user left by an exception is closed.
+
+        Raises
+        ------
+        NoConnectionError
+            As its name says.
+        """
         async with self._free:
             connection = await self._take() or await self._open()
             try:
@@ -111,8 +121,10 @@ class Connections:
             await client.connect()
             if client.is_ehlo_or_helo_needed:
                 await client.ehlo()  # what the server can do is asked before each message
-        except BaseException:
+        except BaseException as error:
             client.close()
+            if isinstance(error, SMTPException | OSError):
+                raise NoConnectionError(str(error) or type(error).__name__) from error
             raise
         return _Connection(client)
 

@@ -1,20 +1,12 @@
 """E-mail: one recipient a message, and the server's answer in this project's words."""
 
-from aiosmtplib import (
-    SMTP,
-    SMTPAuthenticationError,
-    SMTPConnectError,
-    SMTPException,
-    SMTPHeloError,
-    SMTPResponseException,
-    SMTPSenderRefused,
-)
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPSenderRefused
 
 from heliograph.errors import NotFoundError
 from heliograph.jobs.model import Artifact
 from heliograph.notices.model import Delivery, Policy
 from heliograph.storage import Files
-from heliograph_notifier.channels.connections import Connections, Server
+from heliograph_notifier.channels.connections import Connections, NoConnectionError, Server
 from heliograph_notifier.channels.message import AddressError, Composer
 from heliograph_notifier.channels.port import OutcomeUnknown, Refused, SendError, TryLater
 from heliograph_notifier.notice import Notice
@@ -22,8 +14,6 @@ from heliograph_notifier.notice import Notice
 # Codes by which a server speaks of itself or of the connection rather than of the message: 421 closing the channel,
 # 454 temporary authentication failure or too many logins (RFC 5321, RFC 4954).
 _SLOW = frozenset({421, 454})
-# Refusals of us rather than of one message: a wrong password or sender address is for the operator to mend.
-_ABOUT_US = (SMTPConnectError, SMTPHeloError, SMTPAuthenticationError, SMTPSenderRefused)
 
 
 class EmailChannel:
@@ -48,17 +38,17 @@ class EmailChannel:
             message = self._composer.compose(notice, delivery, picture)
         except AddressError as error:
             raise Refused(str(error)) from error
-        flat = message.as_bytes()
         try:
             async with self._connections.lend() as client:
-                return await _hand_over(client, self._composer.envelope_sender, delivery.recipient, flat)
+                return await _hand_over(client, self._composer.envelope_sender, delivery.recipient, message)
         except SendError:
             raise
         except SMTPResponseException as error:
             raise _judged(error) from error
+        except NoConnectionError as error:
+            raise TryLater(str(error), slow_channel=True) from error
         except (SMTPException, OSError) as error:
-            is_connecting = isinstance(error, SMTPConnectError) or not isinstance(error, SMTPException)
-            raise TryLater(_words(error), slow_channel=is_connecting) from error
+            raise TryLater(_words(error)) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -91,7 +81,8 @@ async def _hand_over(client: SMTP, sender: str, recipient: str, message: bytes) 
 
 
 def _judged(error: SMTPResponseException) -> SendError:
-    if error.code in _SLOW or isinstance(error, _ABOUT_US):
+    # A refusal of our own address is for the operator to mend, and no message's fault.
+    if error.code in _SLOW or isinstance(error, SMTPSenderRefused):
         return TryLater(_reply(error), slow_channel=True)
     if 500 <= error.code < 600:
         return Refused(_reply(error))
@@ -99,8 +90,8 @@ def _judged(error: SMTPResponseException) -> SendError:
 
 
 def _reply(error: SMTPResponseException) -> str:
-    return f"{error.code} {error.message}"[:500]
+    return f"{error.code} {error.message}"
 
 
 def _words(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:500]
+    return str(error) or type(error).__name__

@@ -6,13 +6,15 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from heliograph.notices.model import Delivery
 from heliograph_notifier.notice import Notice
 from heliograph_notifier.readable import one_line
+
+MOST_HEADER = 200  # characters; the longest subject of ours has about 150, and RFC 5322 allows 998
 
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]+@[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]+")
 
@@ -23,7 +25,8 @@ class AddressError(ValueError):
 
 def mailbox(text: str) -> Address:
     """Read an address, with a display name or without; ``AddressError`` where it is none that may go into a header."""
-    name, address = parseaddr(text)
+    found = getaddresses([text])
+    name, address = found[0] if len(found) == 1 else ("", "")
     if any(each in text for each in "\r\n\0") or not _ADDRESS.fullmatch(address):
         raise AddressError("this is not the address of a mailbox")
     user, _, domain = address.rpartition("@")
@@ -52,8 +55,10 @@ class Composer:
         """The address that bounces go to."""
         return self._sender.addr_spec
 
-    def compose(self, notice: Notice, delivery: Delivery, picture: bytes | None = None) -> EmailMessage:
-        """Return the mail; the same delivery always has the same Message-ID, and a job's mails are one thread.
+    def compose(self, notice: Notice, delivery: Delivery, picture: bytes | None = None) -> bytes:
+        """Return the mail as it goes over the wire.
+
+        The same delivery always has the same Message-ID, and a job's mails are one thread.
 
         Raises
         ------
@@ -88,7 +93,9 @@ class Composer:
             assert isinstance(page, EmailMessage)
             name = one_line(notice.picture.name)
             page.add_related(picture, "image", "png", cid=f"<{picture_id}>", filename=name, disposition="inline")
-        return message
+        # A short ASCII subject stays on one line: the library would fold it before its first word.
+        folding = SMTP_POLICY.max_line_length if not notice.subject.isascii() else MOST_HEADER
+        return message.as_bytes(policy=message.policy.clone(max_line_length=folding))
 
 
 def _digest(key: str) -> str:

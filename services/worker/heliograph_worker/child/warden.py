@@ -33,6 +33,7 @@ def guard(control: int, memory_limit: int) -> None:
     if runner:
         _watch(runner, control)
     os.setsid()
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != warden:
         os._exit(1)  # it died before we asked to be told
     from heliograph_worker.child.runner import serve  # noqa: PLC0415 - the warden does without its memory

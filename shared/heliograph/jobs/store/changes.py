@@ -50,13 +50,18 @@ class ChangePlan:
         """Return ``where`` and "this change is not made yet"."""
         return {**where, "history.id": {"$ne": self.id}}
 
+    def _author(self) -> Expression:
+        """Return who made the change: a job that stops on somebody's wish was stopped by them, not by its holder."""
+        wished = {"$eq": ["$state", State.CANCELLED.value]}
+        return when(wished, {"$ifNull": ["$cancel_requested_by", literal(self.by)]}, literal(self.by))
+
     def pipeline(self) -> list[dict[str, Any]]:
         """Return the update."""
         told_states = [*TOLD, State.QUEUED] if self.starts_series else list(TOLD)
         told = {"$and": [{"$in": ["$state", literal(told_states)]}, {"$ne": ["$notify.told", literal(False)]}]}
         entry = {
             "id": literal(self.id), "seq": "$seq", "series": "$series", "at": NOW, "state": "$state",
-            "stage": "$stage", "message": "$message", "by": literal(self.by),
+            "stage": "$stage", "message": "$message", "by": self._author(),
         }  # fmt: skip
         history = {"$concatArrays": ["$history", [entry]]}
         due = [{"seq": "$seq", "at": NOW}]

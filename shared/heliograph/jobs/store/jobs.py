@@ -105,7 +105,10 @@ class JobStore:
             with translated():
                 wished = await self._jobs.find_one_and_update(
                     {"_id": identifier, "state": {"$in": list(HELD)}},
-                    {"$set": {"cancel_requested": True}, "$currentDate": {"updated_at": True}},
+                    {
+                        "$set": {"cancel_requested": True, "cancel_requested_by": by},
+                        "$currentDate": {"updated_at": True},
+                    },
                     projection=VIEW, return_document=True,
                 )  # fmt: skip
             if wished:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from heliograph.events.model import JobEvent, JobEventData
 from heliograph.jobs.store.indexes import JOBS
@@ -48,7 +47,7 @@ class OutboxStore:
             async for document in self._jobs.find({"_id": {"$in": list(jobs)}, "outbox.0": {"$exists": True}}, _FIELDS):
                 try:
                     outgoing.append(self._outgoing(document))
-                except ValidationError:  # a defect of whoever wrote it, which must not hold up the others
+                except Exception:  # noqa: BLE001 - a defect of whoever wrote it, which must not hold up the others
                     _log.exception("an event cannot be told", job=document["_id"])
         return outgoing
 

@@ -1,0 +1,58 @@
+"""An api that dies after the database took a job: the job, its event and its notices exist once all the same."""
+
+from signal import SIGKILL
+
+import httpx
+import pytest
+
+from heliograph.faults import Point
+from tests.faults.subscriber import Subscriber
+from tests.parts.services import Stage
+
+pytestmark = pytest.mark.faults
+
+
+async def test_killed_between_the_write_and_the_event(stage: Stage, subscriber: Subscriber) -> None:
+    await stage.worker.start()
+    await stage.notifier.start()
+    await stage.api.start(fault_point=Point.SUBMITTED_NOT_PUBLISHED)
+    with pytest.raises(httpx.TransportError):
+        await stage.post(key="night 12")
+    assert await stage.api.ended() == -SIGKILL
+
+    # It is stored, and is on its way already, although its submitter knows nothing of it.
+    await stage.api.start()
+    again = await stage.post(key="night 12")
+    assert again.status_code == httpx.codes.OK
+    assert await stage.stores.collection.count_documents({}) == 1
+    job = again.json()["id"]
+    over = await stage.over(job)
+    assert (over["state"], over["attempt"]) == ("done", 1)
+    await stage.settled()
+    await subscriber.hear_all({job: 3})
+    assert subscriber.states == {(job, 1): "queued", (job, 2): "running", (job, 3): "done"}
+    assert stage.begun(job) == [1]
+    assert stage.letters() == {("submitted", job.lower()): 1, ("done", job.lower()): 1}
+
+
+async def test_its_relay_killed_before_it_noted_that_the_event_was_out(stage: Stage, subscriber: Subscriber) -> None:
+    await stage.notifier.start()
+    await stage.worker.start()
+    await stage.announced()
+    assert await stage.worker.stop() == 0  # else its own relay may be the first
+    await stage.api.start(fault_point=Point.PUBLISHED_NOT_PULLED)
+    try:
+        await stage.post(key="night 12")
+    except httpx.TransportError:
+        pass  # whether the answer or the death comes first is open
+    assert await stage.api.ended() == -SIGKILL
+    await subscriber.hear(lambda: subscriber.seen.total() == 1)
+
+    await stage.api.start()
+    await stage.worker.start()
+    job = (await stage.post(key="night 12")).json()["id"]
+    await stage.over(job)
+    await stage.settled()
+    await subscriber.hear_all({job: 3})
+    await subscriber.hear(lambda: subscriber.seen[job, 1] == 2)
+    assert stage.letters() == {("submitted", job.lower()): 1, ("done", job.lower()): 1}
