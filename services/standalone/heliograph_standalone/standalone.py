@@ -64,7 +64,9 @@ class Standalone:
 
     async def _start(self) -> None:
         stack = self._stack
-        mongodb_url = os.environ.get(MONGODB_URL) or await stack.enter_async_context(_mongod(self._home / "mongodb"))
+        mongodb_url = os.environ.get(MONGODB_URL)
+        if not mongodb_url:
+            mongodb_url = await stack.enter_async_context(_mongod(self._home / "mongodb"))
         await stack.enter_async_context(self.mails)
         database = await stack.enter_async_context(Database(mongodb_url))
         bus = await stack.enter_async_context(MemoryBus())

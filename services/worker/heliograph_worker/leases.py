@@ -54,8 +54,9 @@ class Leases:
             if self._tokens.get(job) != token:
                 continue  # it ended meanwhile
             if job not in held:
-                _log.warning("lease lost, job stopped", job=job)
-                self._stop(token, StopReason.LOST)
+                # One whose end was written a moment ago is no longer held either; there is nothing left of it to stop.
+                if self._stop(token, StopReason.LOST):
+                    _log.warning("lease lost, job stopped", job=job)
             elif held[job]:
                 self._stop(token, StopReason.CANCELLED)
 
