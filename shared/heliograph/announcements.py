@@ -1,5 +1,6 @@
 """What workers can do, as they announce it in the database: the api validates and documents what is really there."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from heliograph.backends import Backend
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
+_EARLY = re.compile(r"[-._]?(a|alpha|b|beta|c|dev|pre|rc)", re.IGNORECASE)
 SEEN_OF_LATE = timedelta(seconds=60)  # six missed beats
 
 
@@ -91,6 +93,15 @@ def _announced(document: dict[str, Any], workers: list[dict[str, Any]]) -> Annou
 
 
 def _rank(version: str) -> str:
-    """Return a text that sorts as the version's numbers do; 20 digits hold dates and build numbers too."""
-    numbers = [part for part in version.replace("-", ".").replace("+", ".").split(".") if part.isdigit()]
-    return ".".join(number.zfill(20) for number in numbers)
+    """Return a text that sorts as versions do: by their numbers, and 2.0rc1 before 2.0 before 2.0.1.
+
+    Numbers get 20 digits, which hold dates and build numbers too. Of the characters that follow them, ``!`` (an early
+    version) sorts before ``-`` (a final one), and that before the ``.`` of a further number.
+    """
+    found = re.match(r"([0-9]+(?:\.[0-9]+)*)?(.*)", version)
+    numbers, suffix = (found[1] or "0", found[2]) if found else ("0", "")
+    parts = [number.zfill(20) for number in numbers.split(".")]
+    while len(parts) > 1 and not parts[-1].strip("0"):
+        parts.pop()
+    kind = "!" if _EARLY.match(suffix) else "-"
+    return ".".join(parts) + kind + re.sub(r"[0-9]+", lambda digits: digits[0].zfill(20), suffix)

@@ -9,8 +9,11 @@ import structlog
 def configure_logging(level: str = "info", *, readable: bool | None = None) -> None:
     """Set up logging for the process; ``readable`` defaults to "standard error is a terminal"."""
     readable = sys.stderr.isatty() if readable is None else readable
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    # Tracebacks without the values of variables: those may be tokens and passwords.
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if readable
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -18,7 +21,7 @@ def configure_logging(level: str = "info", *, readable: bool | None = None) -> N
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

@@ -15,6 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from heliograph.faults import Point
 
 PREFIX = "HELIOGRAPH_"
+_WORDS = {"missing": "is not set", "string_pattern_mismatch": "is not of the form that it takes"}
+
+
+class SecretFileError(Exception):
+    """A file that a setting names cannot be read."""
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -22,8 +27,15 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's signature
         """Return the file's content without the line end."""
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+        variable = f"{PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SecretFileError(f"{variable} names {path}, which cannot be read: {why}") from error
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -35,11 +47,21 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    mongodb_url: str = Field(description="MongoDB, the truth: mongodb://host:27017/?replicaSet=rs0")
+    mongodb_url: str = Field(
+        pattern=r"^mongodb(\+srv)?://",
+        repr=False,
+        description="MongoDB, the truth: mongodb://host:27017/?replicaSet=rs0",
+    )
     mongodb_database: str = Field(default="heliograph", description="The database's name")
-    bus_url: str = Field(description="The bus: amqp://user:password@host:5672/ or, in one process, memory://")
+    bus_url: str = Field(
+        pattern="^(amqps?|memory)://",
+        repr=False,
+        description="The bus: amqp://user:password@host:5672/ or, in one process, memory://",
+    )
     public_url: str = Field(
-        default="http://localhost:8000", description="Where people reach the api; links in messages begin with it"
+        default="http://localhost:8000",
+        pattern="^https?://",
+        description="Where people reach the api; links in messages begin with it",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="The least that is logged"
@@ -65,6 +87,8 @@ class ServiceSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             sys.exit(explain(cls, error))
+        except SecretFileError as error:
+            sys.exit(f"heliograph cannot start:\n  {error}")
 
 
 def explain(settings: type[ServiceSettings], error: ValidationError) -> str:
@@ -73,6 +97,6 @@ def explain(settings: type[ServiceSettings], error: ValidationError) -> str:
     for fault in error.errors(include_url=False, include_input=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
         about = settings.model_fields[name].description if name in settings.model_fields else None
-        wrong = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        wrong = _WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
         lines.append(f"  {PREFIX}{name.upper()} {wrong}" + (f" ({about})" if about else ""))
     return "\n".join(lines)

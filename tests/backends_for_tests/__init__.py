@@ -30,7 +30,8 @@ SOURCES = [f"{__name__}.{module}:{name}" for module, names in (("good", _GOOD), 
 def environment() -> dict[str, str]:
     """Return variables with which a child process finds this package."""
     places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(places)}
+    rest = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # that hides what waits
+    return rest | {"PYTHONPATH": os.pathsep.join(places)}
 
 
 class Recorder:

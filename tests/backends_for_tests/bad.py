@@ -109,8 +109,8 @@ def flood(parameters: Nothing, job: JobContext) -> None:
 
 @backend(name="much", version="1.0.0")
 def much(parameters: Nothing, job: JobContext) -> None:
-    for number in range(100_000):
-        print(f"line {number:100d}")
+    for start in range(0, 100_000, 1_000):
+        print("".join(f"line {number:100d}\n" for number in range(start, start + 1_000)), end="")
 
 
 @backend(name="hang", version="1.0.0")
@@ -118,8 +118,8 @@ def hang(parameters: Marker, job: JobContext) -> str:
     """Run until told to stop, and then do as ``then`` says."""
     if parameters.then == "ignore":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say(parameters.file, os.getpid())
     try:
+        say(parameters.file, os.getpid())
         while True:
             time.sleep(60)
     except Cancelled:

@@ -54,6 +54,17 @@ async def test_an_event_comes_again_when_its_handler_raises(bus_factory: BusFact
     assert await heard.once(3) == [event.id] * 3
 
 
+async def test_a_feed_sees_an_event_once_however_often_it_is_tried(bus_factory: BusFactory) -> None:
+    bus, told, feed, event, last = await bus_factory(), Heard(), Heard(), make_event(), make_event()
+    told.fail(2)
+    await bus.subscribe_told(told.event)
+    await bus.subscribe_feed(feed.event)
+    await publish_until_taken(bus, event)
+    await told.once(3)
+    await publish_until_taken(bus, last)
+    assert await feed.once(2) == [event.id, last.id]
+
+
 async def test_an_event_that_nobody_can_take_is_laid_aside_and_holds_up_no_other(
     bus_factory: BusFactory, kind: str, request: pytest.FixtureRequest
 ) -> None:

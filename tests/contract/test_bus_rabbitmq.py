@@ -108,8 +108,12 @@ async def test_closing_ends_soon_while_the_broker_answers_nothing(bus: RabbitBus
     await bus.subscribe_feed(Heard().event)
     rabbitmq_node.pause()
     try:
-        async with asyncio.timeout(12):
+        publishing = asyncio.create_task(bus.publish(make_event()))
+        await asyncio.sleep(0)  # it begins
+        async with asyncio.timeout(9):  # the confirm would be waited for longer
             await bus.close()
+            with pytest.raises(BusUnavailableError):
+                await publishing
     finally:
         rabbitmq_node.resume()
 
@@ -199,6 +203,27 @@ async def test_a_message_that_is_no_event_is_laid_aside_at_once(bus: RabbitBus, 
     assert await heard.once(2) == [event.id] * 2
 
 
+async def test_a_paused_subscription_is_still_paused_on_the_next_connection(
+    bus: RabbitBus, rabbitmq_node: RabbitNode
+) -> None:
+    heard, feed = Heard(), Heard()
+    subscription = await bus.subscribe_hints(["periodogram"], heard.value)
+    await bus.subscribe_feed(feed.event)
+    await subscription.pause()
+    await asyncio.to_thread(rabbitmq_node.close_connections)
+    async with asyncio.timeout(20):
+        while not feed.items:
+            await publish_until_taken(bus, make_event(told=False))
+            with suppress(TimeoutError):
+                await feed.once(1, seconds=0.1)
+    await bus.hint(["periodogram"])
+    await publish_until_taken(bus, make_event(told=False))
+    await feed.once(len(feed.items) + 1)
+    assert heard.items == []
+    await subscription.resume()
+    assert await heard.once(1) == ["periodogram"]
+
+
 async def test_hints_wait_a_while_for_a_paused_worker(bus: RabbitBus) -> None:
     heard = Heard()
     subscription = await bus.subscribe_hints(["periodogram"], heard.value)
@@ -222,4 +247,5 @@ async def test_an_absent_broker_is_said_once_and_leaves_nothing_for_the_garbage_
                 async with asyncio.timeout(1):
                     await bus.wait_connected()
     gc.collect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     assert [line["log_level"] for line in logs] == ["warning"]

@@ -292,7 +292,7 @@ BODIES = st.builds(
 
 
 @given(body=JSON | BODIES)
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_whatever_is_submitted_is_stored_or_refused(api: Api, body: Any) -> None:
     before = await api.stored()
     answer = await api.ada.post("/v1/jobs", content=json.dumps(body).encode())
@@ -307,7 +307,7 @@ async def test_whatever_is_submitted_is_stored_or_refused(api: Api, body: Any) -
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 async def test_whatever_bytes_come_are_no_defect(api: Api, content: bytes) -> None:
     answer = await api.ada.post("/v1/jobs", content=content)
     problem(answer, answer.status_code)

@@ -113,7 +113,7 @@ async def test_a_wait_returns_with_the_event(api: Api) -> None:
     job = await api.submit()
     began = time.monotonic()
     waiting = asyncio.create_task(api.ada.get(f"/v1/jobs/{job['id']}", params={"wait": 20}))
-    while not _waits(api, job["id"]):
+    while not _waits(api, job["id"]):  # noqa: ASYNC110 - a wait announces itself to nobody
         await asyncio.sleep(0.01)
     await api.ada.post(f"/v1/jobs/{job['id']}/cancel")
     assert (await waiting).json()["state"] == "cancelled"
@@ -151,7 +151,7 @@ async def test_a_wait_ends_while_the_bus_is_away(mongodb_url: str) -> None:
         await api.bus.start()  # and what nobody was told of is told now
         await api.bus.subscribe_told(api.tell)
         async with asyncio.timeout(30):
-            while [event.data.state for event in api.told] != ["queued", "cancelled"]:
+            while [event.data.state for event in api.told] != ["queued", "cancelled"]:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
 
 
@@ -188,7 +188,7 @@ async def test_the_history_tells_every_change(api: Api) -> None:
 
 async def test_a_finished_job_is_not_cancelled_and_one_at_work_not_retried(api: Api, tmp_path: Path) -> None:
     job = await api.submit()
-    hanging = await api.submit(backend="hang", parameters={})
+    hanging = await api.submit(backend="hang", parameters={"file": str(tmp_path / "pid")})
     async with api.worker(tmp_path, "good:add", "bad:hang"):
         done = await api.over(job)
         assert (done["state"], done["result"], done["attempt"]) == ("done", {"total": 5}, 1)
@@ -246,7 +246,7 @@ async def test_two_at_once_with_one_key_make_one_job(api: Api) -> None:
 @pytest.mark.parametrize("key", ["", "k" * 256, "k" * 1001, "bell\x07", "caf\xe9\x80"])
 async def test_a_key_of_nonsense_is_refused(api: Api, key: str) -> None:
     before = await api.stored()
-    headers = [("Idempotency-Key".encode(), key.encode("latin-1"))]
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
     answer = await api.ada.post("/v1/jobs", json=SUM, headers=headers)
     if answer.status_code == httpx.codes.BAD_REQUEST:
         assert key == "bell\x07"  # the HTTP parser's refusal
@@ -256,4 +256,4 @@ async def test_a_key_of_nonsense_is_refused(api: Api, key: str) -> None:
 
 
 def _waits(api: Api, job: str) -> bool:
-    return job in api.waiting
+    return job in api.app.state.parts.waiting._waiters

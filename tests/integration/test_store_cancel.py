@@ -8,6 +8,8 @@ import pytest
 from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
+from heliograph.jobs.store.apply import apply_change
+from heliograph.jobs.store.changes import reopening
 from heliograph.jobs.store.claims import Finish, Progress
 from tests.parts.jobs import ALREADY_OVER, Stores, done, failed, lease_of
 
@@ -164,6 +166,16 @@ async def test_of_two_that_reopen_one_does(stores: Stores) -> None:
     await stores.jobs.reopen(job.id, "ada")
     with pytest.raises(ConflictError):
         await stores.jobs.reopen(job.id, "bob")
+
+
+async def test_a_change_that_was_made_is_not_made_again_however_late_it_is_repeated(stores: Stores) -> None:
+    job = await held(stores)
+    await stores.finish(job, done())
+    plan, where = reopening("ada"), {"_id": job.id, "state": {"$in": list(OVER)}}
+    assert await apply_change(stores.collection, where, plan)
+    await stores.jobs.cancel(job.id, "ada")
+    assert await apply_change(stores.collection, where, plan) is None
+    assert (await stores.jobs.get(job.id)).series == 2
 
 
 async def test_a_series_ends_once_and_so_does_the_next(stores: Stores) -> None:

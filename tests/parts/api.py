@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from heliograph.announcements import Announcements
 from heliograph.bus.memory import MemoryBus
@@ -35,7 +37,8 @@ _START_SECONDS = 30.0
 class Api:
     """A running api."""
 
-    def __init__(self, url: str, settings: ApiSettings, database: Database, bus: MemoryBus) -> None:
+    def __init__(self, app: FastAPI, url: str, settings: ApiSettings, database: Database, bus: MemoryBus) -> None:
+        self.app = app
         self.url = url
         self.settings = settings
         self.database = database
@@ -54,7 +57,7 @@ class Api:
         """Return a client that shows this token. None of its answers may be a 500."""
         client = httpx.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"} if token is not None else {},
+            headers={"Authorization": f"Bearer {token}".strip()} if token is not None else {},
             event_hooks={"response": [_no_defect]},
             timeout=30,
         )
@@ -94,8 +97,10 @@ class Api:
             worker_name="worker of the tests", grace_seconds=1, drain_seconds=5, keep_variables="PYTHONPATH",
         )  # fmt: skip
         catalogue = Catalogue.of([f"tests.backends_for_tests.{backend}" for backend in backends])
-        async with Worker(settings, catalogue=catalogue, database=self.database, bus=self.bus):
-            yield
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where the jobs' processes find backends
+            async with Worker(settings, catalogue=catalogue, database=self.database, bus=self.bus):
+                yield
 
     async def close(self) -> None:
         await self._clients.aclose()
@@ -113,12 +118,14 @@ async def open_api(mongodb_url: str, **settings: Any) -> AsyncIterator[Api]:
         **{
             "mongodb_url": mongodb_url, "mongodb_database": name, "bus_url": "memory://",
             "signing_keys": (KEY, OLD_KEY), "identity_key": "a key for hashes, of the tests and nothing else",
-            "host": "127.0.0.1", "port": 0,
         }
         | settings
     )  # fmt: skip
-    async with Database(mongodb_url, name) as database, MemoryBus() as bus, _served(chosen, database, bus) as url:
-        api = Api(url, chosen, database, bus)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(mongodb_url, name))
+        bus = await stack.enter_async_context(MemoryBus())
+        app = create_app(chosen, database=database, bus=bus)
+        api = Api(app, await stack.enter_async_context(_served(app)), chosen, database, bus)
         told = await bus.subscribe_told(api.tell)
         async with asyncio.timeout(_START_SECONDS):
             while (await api.ada.get("/readyz")).status_code != httpx.codes.OK:  # noqa: ASYNC110 - only HTTP tells
@@ -134,14 +141,13 @@ async def open_api(mongodb_url: str, **settings: Any) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def _served(settings: ApiSettings, database: Database, bus: MemoryBus) -> AsyncIterator[str]:
+async def _served(app: FastAPI) -> AsyncIterator[str]:
     config = uvicorn.Config(
-        create_app(settings, database=database, bus=bus), log_config=None, access_log=False, lifespan="on",
-        timeout_graceful_shutdown=2, http="httptools",
-    )  # fmt: skip
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2, http="httptools"
+    )
     server = uvicorn.Server(config)
     with socket.socket() as listener:
-        listener.bind((settings.host, settings.port))
+        listener.bind(("127.0.0.1", 0))
         listener.listen()  # now, so that who connects before the server runs waits for it
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

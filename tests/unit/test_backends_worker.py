@@ -18,7 +18,7 @@ from heliograph_worker.environment import child_environment
 from heliograph_worker.folder import Folder
 from heliograph_worker.logs import CappedLog
 from heliograph_worker.process import describe_end
-from heliograph_worker.protocol import HEADER, Progress, ProtocolError, frame, parse_from_child
+from heliograph_worker.protocol import HEADER, Progress, ProtocolError, Run, frame, parse_from_child
 from tests.backends_for_tests.good import add
 
 

@@ -1,5 +1,8 @@
 """``python -m heliograph_api``: serves until SIGTERM or SIGINT."""
 
+import signal
+import sys
+
 import uvicorn
 
 from heliograph import faults
@@ -16,6 +19,8 @@ def main() -> None:
     settings = ApiSettings.load()
     configure_logging(settings.log_level)
     faults.arm(settings.fault_point)
+    # After a clean shutdown uvicorn raises the signal once more: to a supervisor this end is one as asked for.
+    signal.signal(signal.SIGTERM, _end)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -28,6 +33,10 @@ def main() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""The OpenAPI document: what FastAPI finds, and the models of bodies that the routes read by themselves."""
+"""The OpenAPI document: what FastAPI finds, and what it cannot see.
+
+It cannot see the bodies that routes read by themselves, and it takes its own form of a validation error for granted.
+"""
 
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
-from heliograph.wire import Submission
+from heliograph.wire import Problem, Submission
+
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
 
 
 def document(app: FastAPI) -> None:
@@ -14,11 +20,21 @@ def document(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            submission = Submission.model_json_schema(ref_template="#/components/schemas/{model}")
             models = schema["components"]["schemas"]
-            models.update(submission.pop("$defs", {}))
-            models[Submission.__name__] = submission
+            for model in (Submission, Problem):
+                _add(models, model)
+            for operation in (each for path in schema["paths"].values() for each in path.values()):
+                if _NOT_OURS[0] in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+            for name in _NOT_OURS:
+                models.pop(name, None)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the document
+
+
+def _add(models: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    models.update(schema.pop("$defs", {}))
+    models[model.__name__] = schema

@@ -5,8 +5,6 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from heliograph.wire import Problem
-
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _WORDS = {
     400: "The body is not JSON",
@@ -27,6 +25,4 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of a route, for the OpenAPI document."""
-    return {
-        status: {"description": _WORDS[status], "content": _PROBLEM, "model": Problem} for status in (*statuses, 503)
-    }
+    return {status: {"description": _WORDS[status], "content": _PROBLEM} for status in (*statuses, 503)}

@@ -37,7 +37,12 @@ class ApiSettings(ServiceSettings):
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return json.loads(value) if value.startswith("[") else [key.strip() for key in value.split(",") if key.strip()]
+        if not value.startswith("["):
+            return [key.strip() for key in value.split(",") if key.strip()]
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("begins as a JSON list and is none") from None  # the error would quote the keys
 
     @field_validator("signing_keys")
     @classmethod

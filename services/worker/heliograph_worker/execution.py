@@ -71,8 +71,11 @@ class Execution:
             outcome = await self._work(listening, grace)
             if not self.reusable:
                 await self._end(listening)
-            # Once a stop was asked for, only the loss of the lease cuts short what is left to tell.
-            hurry = self._stop.at_once if self._stop.asked.is_set() else self._stop.asked
+            # Of a stopped job the files are of no interest, but its last words are: only a lost lease cuts those short.
+            hurry = self._stop.asked
+            if self._stop.asked.is_set():
+                artifacts.abandon()
+                hurry = self._stop.at_once
             telling = asyncio.create_task(self._tell_rest(outcome, log, progress, artifacts))
             await _first(telling, hurry, None)
             if self._stop.reason is not None:

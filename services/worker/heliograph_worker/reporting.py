@@ -62,7 +62,7 @@ class ArtifactDelivery:
     async def finish(self) -> str | None:
         """Deliver what is left; return what went wrong, if anything did."""
         self._waiting.put_nowait(None)
-        await self._delivery
+        await asyncio.wait({self._delivery})  # which may have been abandoned
         return self._failure
 
     def abandon(self) -> None:

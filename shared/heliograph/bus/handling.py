@@ -58,7 +58,7 @@ class Inbox(Generic[_T]):
         while not self._items.empty():
             self._items.get_nowait()
         self._items.put_nowait(None)
-        await self._task
+        await asyncio.wait({self._task})
 
     async def _hand_over(self) -> None:
         while (item := await self._items.get()) is not None:

@@ -17,12 +17,14 @@ from heliograph.bus.topology import describe
 from heliograph.client.client import Client, ProblemError
 from heliograph.client.progress import follow
 from heliograph.ids import short_id
+from heliograph.jobs.states import State
 from heliograph.wire import JobView
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
 )
-_console = Console()
+# Names, stages and messages are shown as they are: "[red]" in one of them is no colour, and ":x:" no picture.
+_console = Console(markup=False, emoji=False, highlight=False)
 
 Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
 Token = Annotated[str | None, typer.Option(envvar="HELIOGRAPH_TOKEN", help="Your user token")]
@@ -46,8 +48,7 @@ def submit(
         if wait:
             job = follow(client, job, _console)
         _show(job)
-        if job.error:
-            raise typer.Exit(1)
+        _exit_with(job)
 
 
 @app.command("list")
@@ -55,19 +56,19 @@ def list_jobs(
     state: Annotated[list[str] | None, typer.Option(help="One of these states")] = None,
     backend: str | None = None,
     group: str | None = None,
-    most: Annotated[int, typer.Option(help="How many")] = 20,
+    most: Annotated[int, typer.Option(min=1, help="How many")] = 20,
     url: Url = _URL,
     token: Token = None,
 ) -> None:
     """List jobs, the newest first."""
-    table = Table("id", "backend", "name", "state", "stage", "submitted", "took", box=None)
+    table = _table("id", "backend", "name", "state", "stage", "submitted", "took")
     with _client(url, token) as client:
         jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
         for _, job in zip(range(most), jobs, strict=False):
             took = f"{(job.ended_at - job.created_at).total_seconds():.1f} s" if job.ended_at else ""
             submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
             table.add_row(job.id, job.backend, job.name, job.state, job.stage, submitted, took)
-    _console.print(table)
+    _print(table)
 
 
 @app.command()
@@ -79,9 +80,11 @@ def show(job: str, url: Url = _URL, token: Token = None) -> None:
 
 @app.command()
 def wait(job: str, url: Url = _URL, token: Token = None) -> None:
-    """Show a job's progress until it is over."""
+    """Show a job's progress until it is over; fails where the job did not end well."""
     with _client(url, token) as client:
-        _show(follow(client, client.job(job), _console))
+        job_now = follow(client, client.job(job), _console)
+        _show(job_now)
+        _exit_with(job_now)
 
 
 @app.command()
@@ -110,11 +113,13 @@ def download(job: str, folder: Path = Path(), url: Url = _URL, token: Token = No
         folder.mkdir(parents=True, exist_ok=True)
         for artifact in client.job(job).artifacts:
             target = folder / Path(artifact.name).name
-            _console.print(str(client.download(job, artifact.name, target)))
+            typer.echo(client.download(job, artifact.name, target))
 
 
 @app.command()
-def upload(file: Path, url: Url = _URL, token: Token = None) -> None:
+def upload(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], url: Url = _URL, token: Token = None
+) -> None:
     """Upload an input file and print its id."""
     with _client(url, token) as client:
         typer.echo(client.upload(file).id)
@@ -124,22 +129,22 @@ def upload(file: Path, url: Url = _URL, token: Token = None) -> None:
 def notices(job: str, url: Url = _URL, token: Token = None) -> None:
     """Show who was told of a job."""
     with _client(url, token) as client:
-        table = Table("occasion", "channel", "recipient", "status", "reason", "receipt", box=None)
+        table = _table("occasion", "channel", "recipient", "status", "reason", "receipt")
         for notice in client.notices(job):
             table.add_row(
                 notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt
             )
-        _console.print(table)
+        _print(table)
 
 
 @app.command()
 def backends(url: Url = _URL, token: Token = None) -> None:
     """List what can be asked for."""
     with _client(url, token) as client:
-        table = Table("name", "version", "title", "workers", box=None)
+        table = _table("name", "version", "title", "workers")
         for backend in client.backends():
             table.add_row(backend.name, backend.version, backend.title, str(backend.workers))
-        _console.print(table)
+        _print(table)
 
 
 @app.command()
@@ -185,14 +190,19 @@ def _client(url: str, token: str | None) -> Iterator[Client]:
             typer.echo(f"  {fault.field}: {fault.message}", err=True)
         raise typer.Exit(1) from error
     except httpx.TransportError as error:
-        typer.echo(f"heliograph: {url} does not answer: {error}", err=True)
+        typer.echo(f"heliograph: {url} does not answer: {error or type(error).__name__}", err=True)
+        raise typer.Exit(1) from error
+    except (httpx.HTTPStatusError, httpx.InvalidURL, ValueError) as error:
+        typer.echo(f"heliograph: {url} does not answer as Heliograph does; is this its address?", err=True)
         raise typer.Exit(1) from error
 
 
 def _parameters(text: str) -> dict[str, Any]:
-    source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
     try:
+        source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
         value = json.loads(source)
+    except OSError as error:
+        raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise typer.BadParameter(f"the parameters are not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -209,7 +219,7 @@ def _claim(text: str) -> tuple[str, Any]:
 
 
 def _show(job: JobView) -> None:
-    table = Table(box=None, show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("job", f"{job.id} (short {short_id(job.id)})")
     table.add_row("backend", job.backend)
     if job.name:
@@ -223,4 +233,23 @@ def _show(job: JobView) -> None:
         table.add_row("result", json.dumps(job.result, indent=2, ensure_ascii=False))
     for artifact in job.artifacts:
         table.add_row("artifact", f"{artifact.name} ({artifact.media_type}, {artifact.bytes} bytes)")
-    _console.print(table)
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    """Return an empty table whose cells stay whole: a piece of an id is of no use."""
+    table = Table(box=None, show_header=bool(columns), pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ignore")
+    return table
+
+
+def _print(table: Table) -> None:
+    """Print a table; one that is wider than the terminal is wrapped by the terminal, and never cut."""
+    _console.print(table, width=max(_console.width, _console.measure(table).maximum), crop=False, no_wrap=True)
+
+
+def _exit_with(job: JobView) -> None:
+    """End with 1 where a job has ended, and not well."""
+    if job.ended_at and job.state is not State.DONE:
+        raise typer.Exit(1)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -52,7 +53,7 @@ class Client:
     def job(self, identifier: str, *, wait: float = 0) -> JobView:
         """Return a job; with ``wait``, as soon as it is over, or when so many seconds have passed."""
         parameters = {"wait": wait} if wait else {}
-        answer = self._ask("GET", f"/v1/jobs/{identifier}", params=parameters, timeout=TIMEOUT_SECONDS + wait)
+        answer = self._ask("GET", _path(identifier), params=parameters, timeout=TIMEOUT_SECONDS + wait)
         return JobView.model_validate(answer.json())
 
     def wait(self, identifier: str, *, seconds: float | None = None) -> JobView:
@@ -73,19 +74,19 @@ class Client:
 
     def cancel(self, identifier: str) -> JobView:
         """Cancel a job."""
-        return JobView.model_validate(self._ask("POST", f"/v1/jobs/{identifier}/cancel").json())
+        return JobView.model_validate(self._ask("POST", _path(identifier, "cancel")).json())
 
     def retry(self, identifier: str) -> JobView:
         """Run a job that is over once more."""
-        return JobView.model_validate(self._ask("POST", f"/v1/jobs/{identifier}/retry").json())
+        return JobView.model_validate(self._ask("POST", _path(identifier, "retry")).json())
 
     def log(self, identifier: str) -> str:
         """Return what the last attempt printed."""
-        return self._ask("GET", f"/v1/jobs/{identifier}/log").text
+        return self._ask("GET", _path(identifier, "log")).text
 
     def download(self, identifier: str, name: str, target: Path) -> Path:
         """Write an artifact to ``target``."""
-        with self._http.stream("GET", f"/v1/jobs/{identifier}/artifacts/{name}") as answer:
+        with self._http.stream("GET", _path(identifier, "artifacts", name)) as answer:
             if answer.is_error:
                 answer.read()
                 _raise(answer)
@@ -96,7 +97,7 @@ class Client:
 
     def notices(self, identifier: str) -> list[NoticeView]:
         """Return who was told of a job."""
-        items = self._ask("GET", f"/v1/jobs/{identifier}/notices").json()["items"]
+        items = self._ask("GET", _path(identifier, "notices")).json()["items"]
         return [NoticeView.model_validate(item) for item in items]
 
     def backends(self) -> list[BackendView]:
@@ -133,6 +134,11 @@ class Client:
                     return answer if answer.is_success else _raise(answer)
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+
+def _path(*parts: str) -> str:
+    """Return the path of a job or of what belongs to it; names of files may hold any character."""
+    return "/v1/jobs/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _raise(answer: httpx.Response) -> httpx.Response:

@@ -6,6 +6,7 @@ from heliograph_api.authentication import bearer
 from heliograph_api.parts import require_database
 from heliograph_api.routes import backends, files, job_details, jobs, me, notices
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(require_database), Depends(bearer)])
+# Each module's router has the prefix itself: a route's own path is what the metrics call it by.
+router = APIRouter(dependencies=[Depends(require_database), Depends(bearer)])
 for module in (jobs, job_details, files, backends, notices, me):
     router.include_router(module.router)

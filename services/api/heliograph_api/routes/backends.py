@@ -11,7 +11,7 @@ from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["backends"])
+router = APIRouter(prefix="/v1", tags=["backends"])
 
 
 @router.get("/backends", summary="List backends", response_model=BackendPage, responses=problems(401))

@@ -13,7 +13,7 @@ from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["uploads"])
+router = APIRouter(prefix="/v1", tags=["uploads"])
 
 _MOST_MEDIA_TYPE_CHARACTERS = 255
 

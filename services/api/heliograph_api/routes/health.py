@@ -17,7 +17,10 @@ async def healthz() -> Response:
     return json_response({"status": "ok"})
 
 
-@router.get("/readyz", summary="Say whether requests can be served")
+@router.get(
+    "/readyz", summary="Say whether requests can be served",
+    responses={503: {"description": "MongoDB is away", "content": {"application/json": {}}}},
+)  # fmt: skip
 async def readyz(request: Request) -> Response:
     """Answer 503 without MongoDB only; a missing broker is `degraded`, for jobs are taken and run without it."""
     parts = parts_of(request)
@@ -27,7 +30,10 @@ async def readyz(request: Request) -> Response:
     return json_response(about, 200 if is_ready else 503)
 
 
-@router.get("/metrics", summary="Read metrics", response_class=Response)
+@router.get(
+    "/metrics", summary="Read metrics", response_class=Response,
+    responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
+)  # fmt: skip
 async def metrics() -> Response:
     """Answer with metrics in the text format of Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -14,8 +14,9 @@ from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"])
 
+BYTES = "application/octet-stream"
 # What a browser may show in place; anything else is saved, for a page that a job made could act in its reader's name.
 SHOWN_IN_PLACE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "text/plain", "application/pdf"})
 
@@ -111,4 +112,4 @@ async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _writable(media_type: str) -> str:
     """Return a media type that a header can hold; jobs name them freely."""
-    return media_type if media_type.isascii() and media_type.isprintable() else "application/octet-stream"
+    return media_type if media_type.isascii() and media_type.isprintable() and media_type else BYTES

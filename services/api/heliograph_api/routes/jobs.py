@@ -18,7 +18,7 @@ from heliograph_api.body import read_json
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"])
 
 LONGEST_WAIT_SECONDS = 60.0
 MOST_ITEMS = 200

@@ -8,7 +8,7 @@ from heliograph.wire import MeView
 from heliograph_api.authentication import Caller
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["me"])
+router = APIRouter(prefix="/v1", tags=["me"])
 
 
 @router.get("/me", summary="Read who you are", response_model=MeView, responses=problems(401))

@@ -12,7 +12,7 @@ from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
-router = APIRouter(tags=["notices"])
+router = APIRouter(prefix="/v1", tags=["notices"])
 
 
 @router.get("/notices", summary="List notices", response_model=NoticePage, responses=problems(401, 403, 422))

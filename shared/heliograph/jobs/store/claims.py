@@ -111,12 +111,8 @@ class ClaimStore:
         }  # fmt: skip
         with translated():
             await self._jobs.update_many(where, [{"$set": {"lease.until": after("$lease.ms")}}])
-            held = self._jobs.find(where, {"cancel_requested": 1, "lease.token": 1})
-            return {
-                document["_id"]: document["cancel_requested"]
-                async for document in held
-                if tokens[document["_id"]] == document["lease"]["token"]
-            }
+            held = self._jobs.find(where, {"cancel_requested": 1})
+            return {document["_id"]: document["cancel_requested"] async for document in held}
 
     async def _update_batch(self, updates: Sequence[Update]) -> Sequence[bool | Exception]:
         try:
