@@ -32,6 +32,7 @@ class Drill(BaseModel):
     gate: Path | None = Field(default=None, description="It goes on once this file exists")
     family: Path | None = Field(default=None, description="Where to name the processes that it starts")
     fails: int = Field(default=0, description="How many attempts fail, with an error that passes")
+    leaves: str | None = Field(default=None, description="The name of an artifact that it makes at its end")
     mark: str | None = Field(default=None, description="What makes this request another than the last one")
 
 
@@ -48,6 +49,8 @@ def drill(parameters: Drill, job: JobContext) -> dict[str, int]:
         _start_family(parameters.family)
     while parameters.gate and not parameters.gate.exists():
         time.sleep(0.01)
+    if parameters.leaves:
+        job.artifact(parameters.leaves, b"as asked", media_type="text/plain")
     _say(parameters.runs, job, "returned")
     if job.attempt <= parameters.fails:
         raise TransientError("as asked")

@@ -70,7 +70,7 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
     await stage.worker.start(slots=2, lease_seconds=30)
     await stage.api.until_ready()
     await stage.notifier.until_ready()
-    ends_meanwhile, ends_later = [await stage.submit(gate=gate) for gate in gates]
+    ends_meanwhile, ends_later = [await stage.submit(gate=gate, leaves="trace.txt") for gate in gates]
     waits = await stage.submit(mark="no slot is free for it")
     await stage.at_work(ends_meanwhile)
     await stage.at_work(ends_later)
@@ -87,7 +87,9 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
     await asyncio.to_thread(mongod.start)
 
     await asyncio.gather(*(service.until_ready(seconds=15) for service in stage.services))
-    assert (await stage.over(ends_meanwhile))["result"] == {"attempt": 1}
+    over = await stage.over(ends_meanwhile)
+    assert over["result"] == {"attempt": 1}
+    assert [artifact["name"] for artifact in over["artifacts"]] == ["trace.txt"]
     assert (await stage.over(waits))["state"] == "done"
     gates[1].touch()
     assert (await stage.over(ends_later))["state"] == "done"
@@ -97,7 +99,7 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
 async def test_frozen_for_longer_than_a_lease(stage: Stage, mongod: Mongod) -> None:
     gate = stage.folder / "gate"
     await stage.start()
-    job = await stage.submit(gate=gate)
+    job = await stage.submit(gate=gate, leaves="trace.txt")
     await stage.at_work(job)
     await stage.mails.wait_for_mails(1)
 

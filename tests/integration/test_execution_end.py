@@ -118,6 +118,7 @@ async def test_a_job_may_be_stopped_while_its_files_are_kept(pool: Pool) -> None
     asked = Task("t", "job", 1, "files", {})
     running = asyncio.create_task(pool.run(asked, seen))
     await seen.asked_to_keep.wait()
+    await asyncio.sleep(0.3)  # by then the backend has returned, too, which it tells nobody but the pool
     pool.stop(asked.token, StopReason.CANCELLED)
     async with asyncio.timeout(10):
         assert (await running) == Outcome(OutcomeKind.CANCELLED)

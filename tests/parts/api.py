@@ -27,8 +27,8 @@ from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.settings import WorkerSettings
 from tests.backends_for_tests import SOURCES
 
-KEY = "a signing key of the tests, and of nothing else"
-OLD_KEY = "the signing key of yesterday, which still verifies"
+KEY = "a signing key of the tests and of nothing else"
+OLD_KEY = "the signing key of yesterday which still verifies"
 ADA, BOB = "ada@example.org", "bob@example.org"
 SUM = {"backend": "sum", "parameters": {"left": 2, "right": 3}}
 _START_SECONDS = 30.0

@@ -12,7 +12,7 @@ from heliograph.identity.roles import Action
 from heliograph.identity.tokens import Identity
 from heliograph.ids import new_id
 from heliograph.jobs.model import NewJob
-from heliograph.jobs.store.documents import canonical_json
+from heliograph.json_text import canonical_json
 from heliograph.notices.claims import email_wish
 from heliograph.notices.model import Wish
 from heliograph.storage import Files

@@ -62,7 +62,7 @@ async def _known(_request: Request, error: Exception) -> Response:
 async def _bad_query(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
-        FieldError(".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), fault["msg"])
+        FieldError(str(fault["loc"][min(1, len(fault["loc"]) - 1)]), fault["msg"].removeprefix("Value error, "))
         for fault in error.errors()
     ]
     return problem(invalid(errors))

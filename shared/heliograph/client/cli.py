@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
 )
 # Names, stages and messages are shown as they are: "[red]" in one of them is no colour, and ":x:" no picture.
+_WIDEST = 10_000  # characters
 _console = Console(markup=False, emoji=False, highlight=False)
 
 Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
@@ -156,10 +157,15 @@ def token(
     claim: Annotated[list[str] | None, typer.Option(help="A further claim, as name=JSON; may be repeated")] = None,
 ) -> None:
     """Mint a user token."""
-    from heliograph.identity.tokens import Tokens  # noqa: PLC0415 - an optional extra that only this command needs
+    from heliograph.identity.tokens import (  # noqa: PLC0415 - an optional extra that only this command needs
+        LEAST_KEY_BYTES,
+        Tokens,
+    )
 
     claims = dict(_claim(each) for each in claim or ())
     first = json.loads(key)[0] if key.startswith("[") else key.split(",")[0].strip()
+    if len(first.encode()) < LEAST_KEY_BYTES:
+        raise typer.BadParameter(f"the key is too short: a signing key has at least {LEAST_KEY_BYTES} bytes")
     typer.echo(Tokens([first]).sign(subject, lifetime=timedelta(hours=hours), roles=role or (), **claims))
 
 
@@ -186,7 +192,8 @@ def _client(url: str, token: str | None) -> Iterator[Client]:
             yield client
     except ProblemError as error:
         typer.echo(f"heliograph: {error.problem.detail}", err=True)
-        for fault in error.problem.errors or ():
+        faults = error.problem.errors or ()
+        for fault in faults if len(faults) > 1 else ():  # a single one is what the detail says
             typer.echo(f"  {fault.field}: {fault.message}", err=True)
         raise typer.Exit(1) from error
     except httpx.TransportError as error:
@@ -246,7 +253,11 @@ def _table(*columns: str) -> Table:
 
 def _print(table: Table) -> None:
     """Print a table; one that is wider than the terminal is wrapped by the terminal, and never cut."""
-    _console.print(table, width=max(_console.width, _console.measure(table).maximum), crop=False, no_wrap=True)
+    needed = _console.measure(table, options=_console.options.update(max_width=_WIDEST)).maximum
+    if needed <= _console.width:
+        _console.print(table)
+    else:
+        Console(markup=False, emoji=False, highlight=False, width=needed, soft_wrap=True).print(table)
 
 
 def _exit_with(job: JobView) -> None:

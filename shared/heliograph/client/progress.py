@@ -13,8 +13,11 @@ LOOK_SECONDS = 0.4  # progress is told once a second
 def follow(client: Client, job: JobView, console: Console) -> JobView:
     """Show a job's progress until it is over, and return it."""
     columns = (
-        TextColumn("{task.description:<28}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(job.state, total=1.0)
         while True:

@@ -110,20 +110,24 @@ class Ledger:
         Only a lease no longer than our own unbroken connection is called expired: while the database was away for us
         it was away for its holder too, who may know that the delivery was sent and gets that long to record it.
         """
-        connected = _milliseconds(self._database.connected_for)
+        ran_out = {"lease.until": {"$type": "date"}, "$expr": {"$lt": ["$lease.until", _NOW]}}
+        with translated():
+            candidates = await self._deliveries.find(ran_out).limit(EXPIRED_BATCH).to_list(EXPIRED_BATCH)
+        if not candidates:
+            return 0
+        connected = _milliseconds(await self._database.confirm_connected())
         expired = {
             "lease.until": {"$type": "date"},
             "$expr": {"$and": [{"$lt": ["$lease.until", _NOW]}, {"$lte": ["$lease.ms", {"$literal": connected}]}]},
         }
         count = 0
-        with translated():
-            for document in await self._deliveries.find(expired).to_list(EXPIRED_BATCH):
-                policy = policies.get(document["channel"])
-                if policy is None:
-                    continue  # a channel that only another notifier has; that one decides
-                leased = Leased(to_delivery(document), document["lease"]["token"], document["tries"])
-                fields = _after_unknown(policy, 0)
-                count += await self._record(leased, fields, Outcome.UNKNOWN.value, "its sender was lost", also=expired)
+        for document in candidates:
+            policy = policies.get(document["channel"])
+            if policy is None:
+                continue  # a channel that only another notifier has; that one decides
+            leased = Leased(to_delivery(document), document["lease"]["token"], document["tries"])
+            fields = _after_unknown(policy, 0)
+            count += await self._record(leased, fields, Outcome.UNKNOWN.value, "its sender was lost", also=expired)
         return count
 
     async def get(self, identifier: str) -> Delivery:

@@ -8,9 +8,9 @@ from heliograph.storage.batch import Batcher
 from heliograph.storage.database import Collection, Database, Document, Index
 from heliograph.storage.errors import DuplicateError, StoreUnavailableError
 from heliograph.storage.files import Files, StoredFile
-from heliograph.storage.writes import Update, encoded, encoded_update, insert_each, update_each
+from heliograph.storage.writes import Encoded, Update, encoded, encoded_update, insert_each, update_each
 
 __all__ = [
-    "Batcher", "Collection", "Database", "Document", "DuplicateError", "Files", "Index", "StoreUnavailableError",
+    "Batcher", "Collection", "Database", "Document", "DuplicateError", "Encoded", "Files", "Index", "StoreUnavailableError",
     "StoredFile", "Update", "encoded", "encoded_update", "insert_each", "update_each",
 ]  # fmt: skip

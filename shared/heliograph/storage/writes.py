@@ -16,6 +16,7 @@ from heliograph.storage.errors import AWAY, DUPLICATE_KEY, DuplicateError, Store
 
 MOST_DOCUMENT_BYTES = 12 * 1024 * 1024  # at 16 MB the server takes no further write to a document; leave it room
 MOST_LEVELS = 100  # the server refuses more than about 180, and then all of the batch
+Encoded = RawBSONDocument  # a document as the server takes it
 _TOO_LARGE = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and what an update says that makes one
 
 

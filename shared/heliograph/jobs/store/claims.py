@@ -15,9 +15,10 @@ from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
 from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, end_or_requeue
-from heliograph.jobs.store.documents import artifact_document, canonical_json, error_document, to_job
+from heliograph.jobs.store.documents import artifact_document, error_document, to_job
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
+from heliograph.json_text import json_text
 from heliograph.storage import Batcher, Database, StoreUnavailableError, Update, encoded_update, update_each
 from heliograph.storage.errors import translated
 
@@ -130,7 +131,7 @@ def _held(identifier: str, token: str) -> dict[str, Any]:
 def _finishing(finish: Finish, by: str) -> ChangePlan:
     fields: dict[str, Any] = {
         "error": literal(error_document(finish.error)) if finish.error else REMOVE,
-        "result": literal(canonical_json(finish.result)) if finish.state is State.DONE else REMOVE,
+        "result": literal(json_text(finish.result)) if finish.state is State.DONE else REMOVE,
         "artifacts": literal([artifact_document(artifact) for artifact in finish.artifacts]),
         "message": literal(finish.message) if finish.message is not None else "$message",
     }

@@ -1,4 +1,4 @@
-"""Between stored documents and values. Parameters and results are kept as canonical JSON text and never queried."""
+"""Between stored documents and values. Parameters and results are kept as JSON text and never queried."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,30 +6,16 @@ from typing import Any
 
 import orjson
 
-from heliograph.errors import InvalidInputError
 from heliograph.ids import new_id
 from heliograph.jobs.model import Artifact, Change, Job, JobError, Lease, NewJob
 from heliograph.jobs.states import ErrorKind, State
+from heliograph.json_text import json_text
 from heliograph.storage import Document
 
 _OPTIONAL = (
     "backend", "name", "group", "parent", "stage", "progress", "eta_seconds", "message", "not_before", "start_before",
     "timeout_seconds", "handler", "started_at", "ended_at", "traceparent",
 )  # fmt: skip
-
-
-def canonical_json(value: Any) -> str:
-    """Write a JSON value with sorted keys and no spaces, so that equal values have equal texts.
-
-    Raises
-    ------
-    InvalidInputError
-        It is none: an integer beyond 64 bits, a lone surrogate, nested too deep.
-    """
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError as error:
-        raise InvalidInputError(f"this cannot be stored: {error}") from error
 
 
 def new_document(job: NewJob, now: datetime) -> Document:
@@ -42,7 +28,7 @@ def new_document(job: NewJob, now: datetime) -> Document:
     document: Document = {
         "_id": job.id, "queue": job.queue, "owner": job.owner, "state": State.QUEUED.value, "series": 1, "seq": 1,
         "attempt": 0, "max_attempts": job.max_attempts, "priority": job.priority, "due": due,
-        "cancel_requested": False, "parameters": canonical_json(job.parameters), "inputs": list(job.inputs),
+        "cancel_requested": False, "parameters": json_text(job.parameters), "inputs": list(job.inputs),
         "notify": job.notify, "created_at": now, "updated_at": now, "history": [change],
         "outbox": [{**change, "attempt": 0, "told": told}],
         "notices_due": [{"seq": 1, "at": now}] if told else [],

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
-
 from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Job, JobError, NewJob
 from heliograph.jobs.states import HELD, OVER, ErrorKind, State
@@ -15,7 +13,7 @@ from heliograph.jobs.store.changes import ChangePlan, reopening
 from heliograph.jobs.store.documents import error_document, new_document, to_job, to_millisecond
 from heliograph.jobs.store.expressions import literal
 from heliograph.jobs.store.indexes import JOBS
-from heliograph.storage import Batcher, Database, DuplicateError, StoreUnavailableError, encoded, insert_each
+from heliograph.storage import Batcher, Database, DuplicateError, Encoded, StoreUnavailableError, encoded, insert_each
 from heliograph.storage.errors import translated
 
 # A view of a job leaves out what grows: its history and what is still to be told.
@@ -36,7 +34,7 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
-        self._inserts: Batcher[RawBSONDocument, None] = Batcher(self._insert_batch)
+        self._inserts: Batcher[Encoded, None] = Batcher(self._insert_batch)
 
     async def insert(self, new: NewJob) -> Job | KnownRequest:
         """Store a job, journaled, and return it; or the job that its idempotency key stands for already.

@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-from bson import Binary
-
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
@@ -20,7 +18,7 @@ class LogStore:
 
     async def append(self, job: str, series: int, attempt: int, token: str, n: int, data: bytes) -> None:
         """Keep chunk ``n`` (rising from 0) of an attempt; the same chunk twice is one."""
-        chunk = {"job": job, "series": series, "attempt": attempt, "n": n, "data": Binary(data)}
+        chunk = {"job": job, "series": series, "attempt": attempt, "n": n, "data": bytes(data)}
         with translated():
             await self._logs.replace_one({"_id": f"{token}:{n}"}, chunk, upsert=True)
 

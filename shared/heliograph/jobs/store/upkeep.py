@@ -10,6 +10,7 @@ from heliograph.jobs.store.apply import apply_change
 from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue
 from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
 from heliograph.jobs.store.indexes import JOBS
+from heliograph.notices.indexes import DELIVERIES
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
@@ -40,6 +41,7 @@ class UpkeepStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
         self._logs = database.collection("logs")
+        self._deliveries = database.collection(DELIVERIES)
 
     async def make_due(self) -> int:
         """Let jobs be claimed whose ``not_before`` has come; return how many."""
@@ -111,9 +113,10 @@ class UpkeepStore:
                     yield Expired(marked["_id"], artifacts, tuple(marked.get("inputs", ())))
 
     async def remove(self, job: str) -> None:
-        """Remove a marked job with its log."""
+        """Remove a marked job with its log and what is recorded of its notices."""
         with translated():
             await self._logs.delete_many({"job": job})
+            await self._deliveries.delete_many({"job": job})
             await self._jobs.delete_one({"_id": job, "purging": True})
 
     async def unlisted_artifacts(self, files: Iterable[tuple[str, str | None]]) -> list[str]:

@@ -1,0 +1,85 @@
+"""Tokens as values: what a signature, an expiry and the claims make of them. Over HTTP: test_api_access."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+
+from heliograph.errors import UnauthenticatedError
+from heliograph.identity.tokens import Tokens
+
+KEY, OLD_KEY, OTHER_KEY = "k1" * 20, "k2" * 20, "k3" * 20
+TOKENS = Tokens([KEY, OLD_KEY])
+HOUR = timedelta(hours=1)
+
+
+def raw(key: str = KEY, **claims: Any) -> str:
+    return jwt.encode({"exp": datetime.now(UTC) + HOUR, **claims}, key, algorithm="HS256")
+
+
+def test_what_was_signed_is_read_again() -> None:
+    caller = TOKENS.verify(TOKENS.sign("ada", lifetime=HOUR, roles=["operator"], name="Ada", tem=60))
+    assert (caller.subject, caller.name, caller.roles) == ("ada", "Ada", {"operator", "user"})
+    assert caller.claims["tem"] == 60
+
+
+def test_the_lifetime_ends() -> None:
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        TOKENS.verify(TOKENS.sign("ada", lifetime=-timedelta(seconds=1)))
+
+
+def test_claims_cannot_replace_the_subject_or_the_expiry() -> None:
+    token = TOKENS.sign("ada", lifetime=HOUR, sub="root") if False else raw(sub="ada")
+    assert TOKENS.verify(token).subject == "ada"
+
+
+@pytest.mark.parametrize("key", [KEY, OLD_KEY])
+def test_every_key_verifies(key: str) -> None:
+    assert TOKENS.verify(raw(key, sub="ada")).subject == "ada"
+
+
+def test_an_expired_token_of_an_older_key_is_called_expired() -> None:
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        TOKENS.verify(raw(OLD_KEY, sub="ada", exp=1))
+
+
+@pytest.mark.parametrize("token", [raw(OTHER_KEY, sub="ada"), raw(sub="ada")[:-2], "", ".", "..", "é.é.é", "a" * 9000])
+def test_another_key_or_garbage_does_not_hold(token: str) -> None:
+    with pytest.raises(UnauthenticatedError, match="not valid"):
+        TOKENS.verify(token)
+
+
+@pytest.mark.parametrize("exp", [None, "never", [], 1e400])
+def test_an_expiry_of_nonsense_does_not_hold(exp: Any) -> None:
+    payload = jwt.api_jws.PyJWS().encode(_json({"sub": "ada", "exp": exp}), KEY, algorithm="HS256")
+    with pytest.raises(UnauthenticatedError):
+        TOKENS.verify(payload)
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [
+        ("a, b ,c", {"a", "b", "c"}), (["a", " b"], {"a", "b"}), ("", set()), (None, set()), (7, set()),
+        ({"admin": True}, set()), (["admin", 7, None, ["x"]], {"admin"}), ("anonymous", set()),
+    ],
+)  # fmt: skip
+def test_roles_are_a_list_or_a_text_with_commas(roles: Any, expected: set[str]) -> None:
+    assert TOKENS.verify(raw(sub="ada", roles=roles)).roles == expected | {"user"}
+
+
+@pytest.mark.parametrize("subject", ["", None, 7, [], "two\nlines", "\ud800"])
+def test_a_subject_is_a_text_that_can_be_printed(subject: Any) -> None:
+    token = jwt.api_jws.PyJWS().encode(_json({"sub": subject, "exp": 4e9}), KEY, algorithm="HS256")
+    with pytest.raises(UnauthenticatedError):
+        TOKENS.verify(token)
+
+
+def test_without_a_subject_the_email_stands_for_it() -> None:
+    assert TOKENS.verify(raw(email="ada@example.org")).subject == "ada@example.org"
+
+
+def _json(value: Any) -> bytes:
+    import json
+
+    return json.dumps(value).encode()
