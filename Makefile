@@ -29,7 +29,7 @@ faults: test-parts $(tests) ## run the tests that kill, stop and cut off real pr
 lint: $(tests) ## check style and types
 	@$(run) -m ruff check
 	@$(run) -m ruff format --check
-	@$(run) -m mypy shared services examples tests
+	@$(run) -m mypy shared services examples tests bench docs scripts
 
 bench: test-parts $(tests) ## measure
 	@$(run) bench/run.py
@@ -43,7 +43,7 @@ compose-smoke: ## build the containers and run one job through them
 venv: $(product) ## set up .venv, and nothing else
 
 clean: ## remove .venv and caches; data (.heliograph) stay
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets

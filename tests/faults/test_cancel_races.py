@@ -8,7 +8,7 @@ import pytest
 
 from heliograph.jobs.states import OVER
 from tests.faults.subscriber import Subscriber
-from tests.parts.notifier import ADA
+from tests.parts.notifier import ADA, until
 from tests.parts.services import Service, Stage, until_true
 
 pytestmark = pytest.mark.faults
@@ -34,9 +34,10 @@ async def ended_once(stage: Stage, subscriber: Subscriber, job: str) -> dict[str
 
 
 async def is_idle(worker: Service) -> None:
-    async with asyncio.timeout(20):
-        while "heliograph_worker_running_jobs 0.0" not in (await worker.get("/metrics")).text:
-            await asyncio.sleep(0.05)
+    async def has_no_job() -> bool:
+        return "heliograph_worker_running_jobs 0.0" in (await worker.get("/metrics")).text
+
+    await until(has_no_job)
 
 
 def require_consistent(over: dict[str, Any]) -> None:

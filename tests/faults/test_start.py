@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 
 BUS = "amqp://guest:guest@127.0.0.1:1/"  # nobody listens: a broker is no condition
 NEEDED: dict[str, dict[str, object]] = {
-    "api": KEYS,
+    "api": dict(KEYS),
     "worker": {},
     "notifier": {"smtp_url": "smtp://127.0.0.1:1", "mail_from": "Heliograph <heliograph@example.org>"},
 }

@@ -66,7 +66,8 @@ async def test_backends_are_what_workers_announced(api: Api, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("first", "second", "stands"),
-    [("1.9.0", "1.10.0", "1.10.0"), ("1.10.0", "1.9.0", "1.10.0"), ("2.0", "2.0.0rc1", "2.0"), ("2.0rc9", "2.0rc10", "2.0rc10"), ("2.0", "2.0.1", "2.0.1"),
+    [("1.9.0", "1.10.0", "1.10.0"), ("1.10.0", "1.9.0", "1.10.0"), ("2.0", "2.0.0rc1", "2.0"),
+     ("2.0rc9", "2.0rc10", "2.0rc10"), ("2.0", "2.0.1", "2.0.1"),
      ("20260101", "999999", "20260101"), ("10000000", "999999", "10000000")],
 )  # fmt: skip
 async def test_the_highest_version_stands(api: Api, first: str, second: str, stands: str) -> None:

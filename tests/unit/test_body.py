@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.errors import HeliographError, InvalidInputError, MalformedBodyError
+from heliograph.errors import InvalidInputError, MalformedBodyError
 from heliograph_api.body import MOST_DEPTH, parse_json
 
 JSON = st.recursive(
@@ -28,8 +28,8 @@ def test_what_can_be_kept_is_read_as_it_was_written(value: Any) -> None:
 def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
     try:
         parse_json(body)
-    except HeliographError as error:
-        assert error.status in {400, 422}
+    except (InvalidInputError, MalformedBodyError):
+        return  # anything else would be a defect
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 

@@ -22,7 +22,7 @@ LIBRARIES = {
     ("aio_pika", "aiormq"): ("heliograph.bus",),  # RabbitMQ, behind the port
     ("aiosmtplib",): ("heliograph_notifier.channels",),  # mail, behind the channel
     ("fastapi", "starlette"): ("heliograph_api",),  # the worker's image has no web framework
-    ("uvicorn",): ("heliograph_api.__main__", "heliograph_standalone"),  # who serves the api as a process
+    ("uvicorn",): ("heliograph_api.server", "heliograph_api.__main__", "heliograph_standalone"),  # who serves the api
     ("aiosmtpd",): ("heliograph_standalone",),  # the demo's mail catcher
 }
 # Where the operators of MongoDB may stand, each with its reason.

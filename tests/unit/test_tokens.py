@@ -20,7 +20,7 @@ def raw(key: str = KEY, **claims: Any) -> str:
 
 def test_what_was_signed_is_read_again() -> None:
     caller = TOKENS.verify(TOKENS.sign("ada", lifetime=HOUR, roles=["operator"], name="Ada", tem=60))
-    assert (caller.subject, caller.name, caller.roles) == ("ada", "Ada", {"operator", "user"})
+    assert (caller.subject, caller.name, set(caller.roles)) == ("ada", "Ada", {"operator", "user"})
     assert caller.claims["tem"] == 60
 
 
@@ -30,8 +30,7 @@ def test_the_lifetime_ends() -> None:
 
 
 def test_claims_cannot_replace_the_subject_or_the_expiry() -> None:
-    token = TOKENS.sign("ada", lifetime=HOUR, sub="root") if False else raw(sub="ada")
-    assert TOKENS.verify(token).subject == "ada"
+    assert TOKENS.verify(TOKENS.sign("ada", lifetime=HOUR, sub="root", exp=1)).subject == "ada"
 
 
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])

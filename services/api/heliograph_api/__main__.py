@@ -1,5 +1,6 @@
 """``python -m heliograph_api``: serves until SIGTERM or SIGINT."""
 
+import contextlib
 import signal
 import sys
 
@@ -8,10 +9,12 @@ import uvicorn
 from heliograph import faults
 from heliograph.logs import configure_logging
 from heliograph_api.app import create_app
+from heliograph_api.server import Server
 from heliograph_api.settings import ApiSettings
 
 KEEP_ALIVE_SECONDS = 30
 GRACE_SECONDS = 10
+STARTUP_FAILURE = 3  # as uvicorn itself ends
 
 
 def main() -> None:
@@ -21,8 +24,9 @@ def main() -> None:
     faults.arm(settings.fault_point)
     # After a clean shutdown uvicorn raises the signal once more: to a supervisor this end is one as asked for.
     signal.signal(signal.SIGTERM, _end)
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -33,6 +37,11 @@ def main() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
+    server = Server(app, config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def _end(*_: object) -> None:

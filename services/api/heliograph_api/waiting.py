@@ -28,6 +28,7 @@ class Waiting:
         self._opening = asyncio.Lock()
         self._came = asyncio.Event()
         self._left = asyncio.Event()
+        self._is_released = False
 
     async def run(self) -> None:
         """Close the feed whenever nobody has waited for a while; runs until cancelled, then closes it for good."""
@@ -46,10 +47,17 @@ class Waiting:
         finally:
             await self._close()
 
+    def release(self) -> None:
+        """Let everybody go with what there is, now and from now on: the service ends and must not wait for them."""
+        self._is_released = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.set()
+
     async def until(
         self, job: str, read: Callable[[], Awaitable[Job]], holds: Callable[[Job], bool], seconds: float
     ) -> Job:
-        """Return the job once ``holds``, or as it is when the time is over.
+        """Return the job once ``holds``, or as it is when the time is over or everybody is released.
 
         It registers first and reads then, so that a change between the two is not missed; while the bus is away it
         looks by itself.
@@ -65,7 +73,7 @@ class Waiting:
                 woken.clear()
                 found = await read()
                 remaining = deadline - loop.time()
-                if holds(found) or remaining <= 0:
+                if holds(found) or remaining <= 0 or self._is_released:
                     return found
                 look = LOOK_CONNECTED_SECONDS if self._bus.is_connected else LOOK_SECONDS
                 with contextlib.suppress(TimeoutError):

@@ -13,6 +13,7 @@ from heliograph.bus.memory import MemoryBus
 from heliograph.identity.tokens import Tokens
 from heliograph.storage import Database
 from heliograph_api.app import create_app
+from heliograph_api.server import Server
 from heliograph_api.settings import ApiSettings
 from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
@@ -90,12 +91,11 @@ class Standalone:
         )
         worker = WorkerSettings.model_validate({**shared, "scratch": self._home / "scratch", "metrics_port": None})
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
-        server = _Server(
-            uvicorn.Config(
-                create_app(api, database=database, bus=bus), host=HOST, port=self._port, access_log=False,
-                log_level="warning", timeout_graceful_shutdown=5,
-            )
-        )  # fmt: skip
+        app = create_app(api, database=database, bus=bus)
+        config = uvicorn.Config(
+            app, host=HOST, port=self._port, access_log=False, log_level="warning", timeout_graceful_shutdown=5
+        )
+        server = _Server(app, config)
         await stack.enter_async_context(server.serving())
         await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))
@@ -112,7 +112,7 @@ async def _mongod(folder: Path) -> AsyncIterator[str]:
         await asyncio.to_thread(mongod.stop)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn as a part of this process, which looks after signals itself."""
 
     @contextlib.contextmanager

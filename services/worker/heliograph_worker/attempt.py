@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Attempt:
         self._artifacts: dict[str, Artifact] = {}
         self._told_at = -PROGRESS_SECONDS
         self._untold: Progress | None = None
+        self._message: str | None = None
         self._telling: asyncio.Task[None] | None = None
         self._chunks: list[bytes] = []
         self._written = 0
@@ -52,6 +54,7 @@ class Attempt:
         self, fraction: float | None, stage: str | None, eta_seconds: float | None, message: str | None
     ) -> None:
         """Tell of progress: at once where nothing was told for a second, else the latest of it a second later."""
+        self._message = message or self._message
         before = self._untold or Progress()
         self._untold = Progress(
             before.fraction if fraction is None else fraction,
@@ -69,9 +72,15 @@ class Attempt:
             self._writing = asyncio.create_task(self._write_log())
 
     async def artifact(self, name: str, path: Path, media_type: str) -> None:
-        """Store a file; it becomes the job's with the write that ends the attempt."""
-        with path.open("rb") as source:
-            stored = await self._files.put_file(source, name=name, media_type=media_type, job=self._job.id)
+        """Store a file, however long the database takes; it becomes the job's with the write that ends the attempt."""
+        stored = None
+        while stored is None:
+            try:
+                with path.open("rb") as source:
+                    stored = await self._files.put_file(source, name=name, media_type=media_type, job=self._job.id)
+            except StoreUnavailableError:
+                _log.debug("a file waits for the database", job=self._job.id, name=name)
+                await asyncio.sleep(RETRY_SECONDS)
         self._artifacts[name] = Artifact(name, stored.id, media_type, stored.bytes, stored.sha256)
 
     async def end(self, outcome: Outcome, backend: Backend | None) -> bool:
@@ -79,11 +88,11 @@ class Attempt:
         faults.reach(faults.Point.FINISHED_NOT_WRITTEN)
         if self._telling:
             self._telling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._telling
+            await asyncio.wait({self._telling})
         if self._writing:
             await self._writing
         finish = finish_of(outcome, self._job, backend, tuple(self._artifacts.values()))
+        finish = replace(finish, message=self._message)  # the last word, which may have come too soon after another
         while True:
             try:
                 return await self._claims.finish(self._job.id, self._token, finish, self._worker)
@@ -155,7 +164,7 @@ async def fetch_inputs(job: Job, uploads: Files, folder: Path) -> Mapping[str, P
     for upload in job.inputs:
         about = await uploads.find(upload)
         place = folder / upload / (Path(about.name).name or "upload")
-        place.parent.mkdir()
+        place.parent.mkdir(exist_ok=True)  # from a try that the database broke off
         with place.open("wb") as target:
             async for chunk in uploads.read(upload):
                 await asyncio.to_thread(target.write, chunk)

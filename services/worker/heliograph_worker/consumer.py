@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import tempfile
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class Consumer:
                 await self._wait_for_slot()
                 self._look_again.clear()
                 try:
-                    job = await self._claim(queues)
+                    job = await self._claim_whole(queues)
                 except StoreUnavailableError:
                     await asyncio.sleep(RETRY_SECONDS)
                     await self._database.wait_connected()
@@ -93,10 +94,7 @@ class Consumer:
                 if job is None:
                     await self._wait_for_work()
                     continue
-                self._relay.nudge(job.id)
-                if job.state is State.RUNNING:
-                    faults.reach(faults.Point.CLAIMED_NOT_STARTED)
-                    self._begin(job)
+                self._take(job)
         finally:
             await self._hints.close()
 
@@ -109,13 +107,29 @@ class Consumer:
         if self._jobs:
             await asyncio.wait(self._jobs)
 
+    async def _claim_whole(self, queues: list[str]) -> Job | None:
+        """Claim; if cancelled meanwhile, take what came of it first, for nobody else would before its lease is over."""
+        claim = asyncio.create_task(self._claim(queues))
+        try:
+            return await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            await asyncio.wait({claim})
+            if not claim.exception() and (job := claim.result()):
+                self._take(job)
+            raise
+
     async def _claim(self, queues: list[str]) -> Job | None:
         job = await self._claims.claim(queues, self._worker, self._lease)
         if job is None and await self._upkeep.make_due():
             job = await self._claims.claim(queues, self._worker, self._lease)
         return job
 
-    def _begin(self, job: Job) -> None:
+    def _take(self, job: Job) -> None:
+        """Begin what was claimed, unless the claim ended it."""
+        self._relay.nudge(job.id)
+        if job.state is not State.RUNNING:
+            return
+        faults.reach(faults.Point.CLAIMED_NOT_STARTED)
         assert job.lease
         self.leases.hold(job.id, job.lease.token)
         # The task is named by the lease's token, which is how the pool knows the attempt.
@@ -150,10 +164,10 @@ class Consumer:
         assert job.lease
         with tempfile.TemporaryDirectory(dir=self._pool.folder) as folder:
             try:
-                inputs = await fetch_inputs(job, self._uploads, Path(folder))
+                inputs = await self._fetch_inputs(job, Path(folder))
             except NotFoundError as error:
                 return _failed(ErrorKind.USAGE, f"an input file is gone: {error.message}")
-            except (StoreUnavailableError, OSError) as error:
+            except OSError as error:
                 return _failed(ErrorKind.TRANSIENT, f"its input files could not be fetched: {error}")
             task = Task(
                 token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
@@ -161,6 +175,14 @@ class Consumer:
                 timeout=timeout_of(job, self._catalogue.backends.get(job.backend or "")),
             )  # fmt: skip
             return await self._pool.run(task, attempt)
+
+    async def _fetch_inputs(self, job: Job, folder: Path) -> Mapping[str, Path]:
+        """Fetch, however long the database takes: that it is away is no failure of the job's."""
+        while True:
+            try:
+                return await fetch_inputs(job, self._uploads, folder)
+            except StoreUnavailableError:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _wait_for_slot(self) -> None:
         """Wait for a slot; one who is full for a while stops taking hints that others could use."""

@@ -30,7 +30,7 @@ _P = TypeVar("_P", bound=BaseModel)
 class Backend:
     """A kind of work that jobs may ask for; made by the decorator ``backend``.
 
-    ``roles`` are those of which a caller must have one; empty: anybody. ``description`` is the function's docstring.
+    ``roles`` are those that a caller must have, all of them; empty: anybody. ``description`` is the function's docstring.
     """
 
     name: str
@@ -94,7 +94,7 @@ def backend(
     retry
         When a failed job is tried again.
     roles
-        Of which the caller must have one; empty: anybody may.
+        What the caller must have, all of them; empty: anybody may.
     """
 
     def make(function: Callable[[_P, JobContext], Any]) -> Backend:

@@ -122,7 +122,9 @@ class Link:
 
     async def _keep(self) -> None:
         failures = 0
-        while True:
+        # Asked again here, for below us a wish to end may be lost: in Python 3.11 ``wait_for`` drops one that comes
+        # together with its result.
+        while not _is_cancelled():
             try:
                 with losses():
                     await self._hold()
@@ -143,6 +145,8 @@ class Link:
             connection.close_callbacks.add(self.lose)
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._on_open(connection)
+            if _is_cancelled():
+                return
             if not self._lost.is_set():
                 self._opened.set()
                 self._on_change(None)

@@ -11,6 +11,6 @@ from heliograph.storage.files import Files, StoredFile
 from heliograph.storage.writes import Encoded, Update, encoded, encoded_update, insert_each, update_each
 
 __all__ = [
-    "Batcher", "Collection", "Database", "Document", "DuplicateError", "Encoded", "Files", "Index", "StoreUnavailableError",
-    "StoredFile", "Update", "encoded", "encoded_update", "insert_each", "update_each",
+    "Batcher", "Collection", "Database", "Document", "DuplicateError", "Encoded", "Files", "Index",
+    "StoreUnavailableError", "StoredFile", "Update", "encoded", "encoded_update", "insert_each", "update_each",
 ]  # fmt: skip

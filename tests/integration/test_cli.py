@@ -1,0 +1,148 @@
+"""The command line against a running api: what people read, and how a script learns that something went wrong."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from heliograph.identity.tokens import Tokens
+from tests.parts.api import ADA, KEY, Api, open_api
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(mongodb_url: str) -> AsyncIterator[Api]:
+    async with open_api(mongodb_url) as opened:
+        yield opened
+
+
+async def run(api: Api, *words: str, code: int = 0, **environment: str) -> str:
+    """Run ``heliograph`` in a terminal of 80 columns, check how it ends, and return what it printed."""
+    token = api.ada.headers["authorization"].removeprefix("Bearer ")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", "from heliograph.client.cli import main; main()", *words,
+        env=os.environ | {"HELIOGRAPH_URL": api.url, "HELIOGRAPH_TOKEN": token, "COLUMNS": "80"} | environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    return output
+
+
+async def test_a_job_is_submitted_and_waited_for(api: Api, tmp_path: Path) -> None:
+    async with api.worker(tmp_path, "good:add"):
+        output = await run(api, "submit", "sum", '{"left": 2, "right": 3}', "--name", "[red]a :x: sum[/red]", "--wait")
+    assert "[red]a :x: sum[/red]" in output
+    assert "100 %" in output
+    assert '"total": 5' in output
+
+
+async def test_a_job_that_fails_ends_the_command_with_1(api: Api, tmp_path: Path) -> None:
+    async with api.worker(tmp_path, "good:complain"):
+        output = await run(api, "submit", "complain", '{"kind": "usage"}', "--wait", code=1)
+        assert "usage: there is no star of that name" in output
+        (job,) = (await api.ada.get("/v1/jobs", params={"backend": "complain"})).json()["items"]
+        await run(api, "wait", job["id"], code=1)
+
+
+async def test_parameters_may_be_in_a_file(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "parameters.json").write_text('{"left": 7}')
+    output = await run(api, "submit", "sum", f"@{tmp_path / 'parameters.json'}", "--group", "from a file")
+    (job,) = (await api.ada.get("/v1/jobs", params={"group": "from a file"})).json()["items"]
+    assert job["parameters"] == {"left": 7}
+    assert job["id"] in output
+    assert job["id"][-8:] in output
+
+
+@pytest.mark.parametrize("parameters", ["{", "[]", "@/no/such/file", "7"])
+async def test_parameters_of_nonsense_are_a_wrong_use(api: Api, parameters: str) -> None:
+    before = await api.stored()
+    assert "Error" in await run(api, "submit", "sum", parameters, code=2)
+    assert await api.stored() == before
+
+
+async def test_a_list_shows_every_id_whole(api: Api) -> None:
+    job = await api.submit(name="a name that is far longer than a column of a narrow terminal has room for")
+    line = next(line for line in (await run(api, "list", "--most", "3")).splitlines() if job["id"] in line)
+    assert job["name"] in line
+    assert "queued" in line
+    assert job["created_at"][:10] in line
+
+
+async def test_a_job_is_shown_cancelled_and_run_again(api: Api) -> None:
+    job = (await api.submit())["id"]
+    assert "queued" in await run(api, "show", job)
+    assert "cancelled on request" in await run(api, "cancel", job)
+    assert "cancelled already" in await run(api, "cancel", job, code=1)
+    assert "queued" in await run(api, "retry", job)
+    assert "occasion" in await run(api, "notices", job)
+    assert await run(api, "log", job) == ""
+
+
+async def test_files_go_up_and_come_down(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("1,2\n")
+    upload = (await run(api, "upload", str(tmp_path / "table.csv"))).strip()
+    assert (await api.ada.get(f"/v1/uploads/{upload}")).json()["bytes"] == 4
+    await run(api, "upload", str(tmp_path / "none.csv"), code=2)
+    job = (await api.submit(backend="files", parameters={}))["id"]
+    async with api.worker(tmp_path / "scratch", "good:files"):
+        await run(api, "wait", job)
+    output = await run(api, "download", job, "--folder", str(tmp_path / "made"))
+    assert {Path(line).name for line in output.split("\n") if line} == {"table.csv", "plot.png", "notes"}
+    assert (tmp_path / "made" / "table.csv").read_text() == "1,2\n"
+
+
+async def test_a_refusal_is_told_once_and_plainly(api: Api) -> None:
+    output = await run(api, "submit", "sum", '{"left": "x"}', code=1)
+    assert output == 'heliograph: parameters.left: "x" is not of type "integer"\n'
+    many = await run(api, "submit", "sum", '{"left": 0, "right": "x"}', code=1)
+    assert len(many.splitlines()) == 3
+    assert "  parameters.right: " in many
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"HELIOGRAPH_URL": "nonsense"}, "nonsense does not answer"),
+        ({"HELIOGRAPH_TOKEN": "garbage"}, "the token is not valid"),
+        ({"HELIOGRAPH_TOKEN": ""}, "a token is needed"),
+    ],
+)
+async def test_what_is_wrong_with_the_surroundings_is_one_line(
+    api: Api, environment: dict[str, str], words: str
+) -> None:
+    output = await run(api, "backends", code=1, **environment)
+    assert words in output
+    assert len(output.splitlines()) == 1
+
+
+async def test_another_server_is_recognised_as_such(api: Api) -> None:
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert "does not answer as Heliograph does" in await run(api, "backends", code=1, HELIOGRAPH_URL=url)
+
+
+async def test_a_token_is_minted_with_claims(api: Api) -> None:
+    words = ("--role", "operator", "--claim", "tem=60", "--claim", "msdone=false", "--claim", "name=Ada")
+    token = (await run(api, "token", ADA, "--key", f"{KEY},another", *words)).strip()
+    caller = Tokens([KEY]).verify(token)
+    assert (caller.subject, caller.name, set(caller.roles)) == (ADA, "Ada", {"operator", "user"})
+    assert (caller.claims["tem"], caller.claims["msdone"]) == (60, False)
+    assert (await run(api, "token", ADA, "--key", json.dumps([KEY]))).count(".") == 2
+    assert "too short" in await run(api, "token", ADA, "--key", "short", code=2)
+
+
+async def test_the_topology_is_printed(api: Api) -> None:
+    assert "heliograph.events" in await run(api, "topology")
