@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from heliograph.bus.rabbitmq import RabbitBus
 from heliograph_standalone.mongod import Mongod
 from tests.parts.services import AWAY, KEYS, Service, free_port, until_true
 
@@ -84,3 +85,12 @@ async def test_a_service_says_what_is_missing(
     assert "Traceback" not in said
     if value and len(str(value)) > 3:
         assert f"'{value}'" not in said, "a secret is not repeated"
+
+
+async def test_a_bus_that_is_closed_while_it_connects_does_close(rabbitmq_url: str) -> None:
+    for milliseconds in range(0, 80, 2):  # a connection takes about 40, with a moment in it at which a wish was lost
+        bus = RabbitBus(rabbitmq_url, name="test")
+        await bus.start()
+        await asyncio.sleep(milliseconds / 1000)
+        async with asyncio.timeout(10):
+            await bus.close()

@@ -233,6 +233,20 @@ async def test_a_key_whose_submission_was_refused_is_free(api: Api) -> None:
     assert (await api.ada.post("/v1/jobs", json=SUM, headers=key)).status_code == httpx.codes.CREATED
 
 
+async def test_a_repeat_gets_its_job_also_when_its_backend_is_gone(api: Api) -> None:
+    key = {"Idempotency-Key": "outlives its backend"}
+    first = await api.ada.post("/v1/jobs", json=SUM, headers=key)
+    admin = api.client("root@example.org", "admin")
+    assert (await admin.delete(f"/v1/backends/{SUM['backend']}")).status_code == httpx.codes.NO_CONTENT
+    try:
+        problem(await api.ada.post("/v1/jobs", json=SUM), 422, "backend")
+        again = await api.ada.post("/v1/jobs", json=SUM, headers=key)
+        assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        problem(await api.ada.post("/v1/jobs", json=SUM | {"name": "x"}, headers=key), 422, "backend")
+    finally:
+        await api.announce()
+
+
 async def test_two_at_once_with_one_key_make_one_job(api: Api) -> None:
     for number in range(5):
         key = {"Idempotency-Key": f"at once {number}"}

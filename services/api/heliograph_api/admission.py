@@ -38,7 +38,7 @@ class Admission:
         body: Any,
         caller: Identity,
         *,
-        key: str | None = None,
+        idempotency: tuple[str, str] | None = None,
         traceparent: str | None = None,
     ) -> NewJob:
         """Return the job that ``body`` asks for.
@@ -66,7 +66,7 @@ class Admission:
             priority=submission.priority, max_attempts=submission.max_attempts, not_before=submission.not_before,
             start_before=submission.start_before, timeout_seconds=submission.timeout_seconds,
             handler=submission.handler, inputs=inputs, notify=_notify(submission, caller), traceparent=traceparent,
-            idempotency=_idempotency(key, body, caller),
+            idempotency=idempotency,
             identity=self._identity(caller.subject, submission),
             retention_seconds=self._retention.total_seconds() or None,
         )  # fmt: skip
@@ -95,6 +95,23 @@ class Admission:
         return hmac.new(self._identity_key, text.encode(), sha256).hexdigest()
 
 
+def idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
+    """Return a client's Idempotency-Key with the digest of what is asked for under it; None where there is no key.
+
+    Raises
+    ------
+    InvalidInputError
+        The key is none, or the caller shows no token.
+    """
+    if key is None:
+        return None
+    if caller.is_anonymous:
+        raise InvalidInputError.of("Idempotency-Key", "this takes a token: keys are kept for each owner")
+    if not key or len(key) > MOST_KEY_CHARACTERS or not key.isprintable():
+        raise InvalidInputError.of("Idempotency-Key", f"a key has 1 to {MOST_KEY_CHARACTERS} printable characters")
+    return key, sha256(canonical_json(body).encode()).hexdigest()
+
+
 def _parse(body: Any) -> Submission:
     if not isinstance(body, dict):
         raise InvalidInputError.of("", "the body is not a JSON object")
@@ -120,16 +137,6 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
             continue
         parts.append(str(part))
     return ".".join(parts)
-
-
-def _idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
-    if key is None:
-        return None
-    if caller.is_anonymous:
-        raise InvalidInputError.of("Idempotency-Key", "this takes a token: keys are kept for each owner")
-    if not key or len(key) > MOST_KEY_CHARACTERS or not key.isprintable():
-        raise InvalidInputError.of("Idempotency-Key", f"a key has 1 to {MOST_KEY_CHARACTERS} printable characters")
-    return key, sha256(canonical_json(body).encode()).hexdigest()
 
 
 def _notify(submission: Submission, caller: Identity) -> dict[str, Any]:

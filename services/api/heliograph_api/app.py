@@ -70,6 +70,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
         summary="Dispatches scientific work and tells people what became of it",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # an address is right or it is not found; a redirected POST loses its token
     )
     app.include_router(routes.router)
     app.include_router(health.router)

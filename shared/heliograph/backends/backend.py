@@ -30,7 +30,7 @@ _P = TypeVar("_P", bound=BaseModel)
 class Backend:
     """A kind of work that jobs may ask for; made by the decorator ``backend``.
 
-    ``roles`` are those that a caller must have, all of them; empty: anybody. ``description`` is the function's docstring.
+    ``roles`` are those that a caller must have, all of them; empty: anybody. ``description`` is the docstring.
     """
 
     name: str

@@ -36,6 +36,12 @@ class JobService:
         self._relay.nudge(stored.id)
         return stored, True
 
+    async def known(self, caller: Identity, idempotency: tuple[str, str]) -> Job | None:
+        """Return the caller's job that this key and digest stand for already; None where there is none."""
+        key, digest = idempotency
+        request = await self._store.known(caller.subject, key)
+        return request.job if request and request.digest == digest else None
+
     async def get(self, identifier: str, caller: Identity, *, with_history: bool = False) -> Job:
         """Return a job that the caller may see; one that they may not is not found."""
         read = self._store.with_history if with_history else self._store.get

@@ -13,6 +13,7 @@ from heliograph.jobs.service import scope
 from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store.listing import Criteria
 from heliograph.wire import JobPage, JobView, Moment, Submission, job_json
+from heliograph_api.admission import idempotency
 from heliograph_api.authentication import Caller
 from heliograph_api.body import read_json
 from heliograph_api.parts import parts_of
@@ -51,10 +52,18 @@ async def submit(
     parts = parts_of(request)
     body = await read_json(request, parts.settings.most_body_bytes)
     trace = request.headers.get("traceparent", "")
-    new = await parts.admission.admit(
-        body, caller, key=idempotency_key, traceparent=trace if _TRACEPARENT.fullmatch(trace) else None
-    )
-    job, is_new = await parts.jobs.submit(new)
+    key = idempotency(idempotency_key, body, caller)
+    try:
+        new = await parts.admission.admit(
+            body, caller, idempotency=key, traceparent=trace if _TRACEPARENT.fullmatch(trace) else None
+        )
+        job, is_new = await parts.jobs.submit(new)
+    except (InvalidInputError, ForbiddenError):
+        # What was taken once is not judged again: its backend or its upload may be gone by now.
+        known = await parts.jobs.known(caller, key) if key else None
+        if known is None:
+            raise
+        job, is_new = known, False
     return json_response(job_json(job), 201 if is_new else 200, {"Location": f"/v1/jobs/{job.id}"})
 
 

@@ -55,7 +55,7 @@ class JobStore:
                 if not await self._is_stored(new.id, document["history"][0]["id"]):
                     raise
                 return to_job(document)  # an earlier try had stored it, and its answer was lost
-            known = await self._by_key(new.owner, new.idempotency[0]) if new.idempotency else None
+            known = await self.known(new.owner, new.idempotency[0]) if new.idempotency else None
             if known is None:
                 raise
             return known
@@ -137,7 +137,8 @@ class JobStore:
         with translated():
             return await self._jobs.find_one({"_id": identifier, "history.id": change}, {"_id": 1}) is not None
 
-    async def _by_key(self, owner: str, key: str) -> KnownRequest | None:
+    async def known(self, owner: str, key: str) -> KnownRequest | None:
+        """Return the job that an owner's idempotency key stands for; None where it was never used."""
         with translated():
             found = await self._jobs.find_one({"owner": owner, "idempotency.key": key}, VIEW)
         return KnownRequest(to_job(found), found["idempotency"]["digest"]) if found else None
