@@ -2,18 +2,44 @@
 
 import asyncio
 import signal
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack
+from typing import Self
 
 import uvloop
 
 
-def serve(service: AbstractAsyncContextManager[Any]) -> None:
+class Service(ABC):
+    """A service: an asynchronous context manager that starts and stops it.
+
+    ``_start`` puts all that has to end again on ``_stack``, in order; a start that fails half-way undoes its half.
+    """
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    @abstractmethod
+    async def _start(self) -> None:
+        """Start the service's parts."""
+
+
+def serve(service: Service) -> None:
     """Start a service, wait for SIGTERM or SIGINT, and let it end cleanly; a second signal ends it at once."""
     uvloop.run(_serve(service))
 
 
-async def _serve(service: AbstractAsyncContextManager[Any]) -> None:
+async def _serve(service: Service) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 

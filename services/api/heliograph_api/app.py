@@ -11,11 +11,10 @@ from typing import Any
 from fastapi import FastAPI
 
 import heliograph
-from heliograph import bus as buses
 from heliograph.announcements import Announcements
 from heliograph.background import running
 from heliograph.bus.port import Bus
-from heliograph.errors import UnavailableError
+from heliograph.connections import connect, prepare
 from heliograph.identity.tokens import Tokens
 from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
@@ -53,12 +52,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            store, news = database, bus
-            if store is None:
-                store = await stack.enter_async_context(Database(settings.mongodb_url, settings.mongodb_database))
-            if news is None:
-                news = buses.connect(settings.bus_url, name=f"api@{socket.gethostname()}")
-                await stack.enter_async_context(news)
+            store, news = await connect(stack, settings, "api", database, bus)
             app.state.prepared = asyncio.Event()
             app.state.parts = parts = _parts(settings, store, news)
             await stack.enter_async_context(_background(app, parts))
@@ -128,13 +122,8 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
 
 
 async def _prepare(app: FastAPI, database: Database) -> None:
-    """Make the indexes before the first request is taken: some of them are rules."""
-    while not app.state.prepared.is_set():
-        await database.wait_connected()
-        with contextlib.suppress(UnavailableError):
-            await ensure_job_indexes(database)
-            await ensure_notice_indexes(database)
-            app.state.prepared.set()
+    await prepare(database, ensure_job_indexes, ensure_notice_indexes)
+    app.state.prepared.set()
 
 
 async def _after(app: FastAPI, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -2,24 +2,22 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
-from typing import Self
 
 import structlog
 
-from heliograph import bus as buses
 from heliograph.background import running
 from heliograph.bus.port import Bus
+from heliograph.connections import connect, prepare
 from heliograph.health import HealthServer
 from heliograph.jobs.store import JobStore
 from heliograph.notices.indexes import ensure_notice_indexes
 from heliograph.notices.store import Ledger
 from heliograph.readiness import readiness
-from heliograph.storage import Database, Files, StoreUnavailableError
+from heliograph.serving import Service
+from heliograph.storage import Database, Files
 from heliograph_notifier.channels.connections import Server
 from heliograph_notifier.channels.email import EmailChannel
 from heliograph_notifier.channels.message import Composer
@@ -33,7 +31,7 @@ DEADLINE_OF_LEASE = 2 / 3  # a whole send ends well before its lease does
 LAST_SEND_SECONDS = 10.0  # how long a clean end waits for what is being sent
 
 
-class Notifier:
+class Notifier(Service):
     """Plans and sends notices; an asynchronous context manager that starts and stops it.
 
     ``database`` and ``bus`` are shared where several services live in one process; by default it makes its own. It
@@ -43,36 +41,20 @@ class Notifier:
     def __init__(
         self, settings: NotifierSettings, *, database: Database | None = None, bus: Bus | None = None
     ) -> None:  # fmt: skip
+        super().__init__()
         self._settings = settings
         self._database = database
         self._bus = bus
-        self._stack = contextlib.AsyncExitStack()
         self.health: HealthServer | None = None
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        database, bus = self._database, self._bus
-        if database is None:
-            database = await stack.enter_async_context(Database(settings.mongodb_url, settings.mongodb_database))
-        if bus is None:
-            bus = buses.connect(settings.bus_url, name=f"notifier@{socket.gethostname()}:{os.getpid()}")
-            await stack.enter_async_context(bus)
+        database, bus = await connect(stack, settings, "notifier", self._database, self._bus)
         if settings.metrics_port is not None:
             ready = partial(readiness, database, bus)
             self.health = HealthServer(settings.metrics_host, settings.metrics_port, ready)
             await stack.enter_async_context(self.health)
-        await _prepare(database)
+        await prepare(database, ensure_notice_indexes)
         lease = timedelta(seconds=settings.send_lease_seconds)
         ledger = Ledger(database, lease=lease)
         email = EmailChannel(
@@ -96,15 +78,6 @@ class Notifier:
         subscription = await bus.subscribe_told(planner.handle)
         stack.push_async_callback(subscription.close)
         _log.info("notifier ready", senders=settings.senders)
-
-
-async def _prepare(database: Database) -> None:
-    """Wait for the database and make the indexes: some of them are rules."""
-    while True:
-        await database.wait_connected()
-        with contextlib.suppress(StoreUnavailableError):
-            await ensure_notice_indexes(database)
-            return
 
 
 @contextlib.asynccontextmanager

@@ -5,12 +5,12 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Self
 
 import uvicorn
 
 from heliograph.bus.memory import MemoryBus
 from heliograph.identity.tokens import Tokens
+from heliograph.serving import Service
 from heliograph.storage import Database
 from heliograph_api.app import create_app
 from heliograph_api.server import Server
@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 MONGODB_URL = "HELIOGRAPH_MONGODB_URL"  # a MongoDB to use instead of one of our own
 
 
-class Standalone:
+class Standalone(Service):
     """Everything in one process; an asynchronous context manager that starts and stops it.
 
     Parameters
@@ -39,9 +39,9 @@ class Standalone:
     """
 
     def __init__(self, home: Path, *, port: int = 8000) -> None:
+        super().__init__()
         self._home = home
         self._port = port
-        self._stack = contextlib.AsyncExitStack()
         self.mails = MailCatcher(home / "mail")
         home.mkdir(parents=True, exist_ok=True)
         self._keys = Keys.keep_in(home)
@@ -51,17 +51,6 @@ class Standalone:
     def url(self) -> str:
         """Where the api is."""
         return f"http://{HOST}:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
 
     async def _start(self) -> None:
         stack = self._stack

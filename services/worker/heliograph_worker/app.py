@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import socket
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import structlog
 
-from heliograph import bus as buses
 from heliograph.announcements import Announcements
 from heliograph.background import running
 from heliograph.bus.port import Bus
+from heliograph.connections import connect, prepare
 from heliograph.health import HealthServer
 from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
@@ -20,6 +19,7 @@ from heliograph.jobs.store import OutboxStore, UpkeepStore
 from heliograph.jobs.store.indexes import ensure_job_indexes
 from heliograph.locks import Locks
 from heliograph.readiness import readiness
+from heliograph.serving import Service
 from heliograph.storage import Database, Files, StoreUnavailableError
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.consumer import Consumer
@@ -32,7 +32,7 @@ SEEN_SECONDS = 10.0
 RELAY_DRAIN_SECONDS = 5.0
 
 
-class Worker:
+class Worker(Service):
     """Runs backends; an asynchronous context manager that starts and stops it.
 
     ``database`` and ``bus`` are shared where several services live in one process; by default it makes its own.
@@ -46,34 +46,18 @@ class Worker:
         database: Database | None = None,
         bus: Bus | None = None,
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._catalogue = catalogue
         self._database = database
         self._bus = bus
-        self._stack = contextlib.AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         catalogue = self._catalogue or Catalogue.load()
         if not catalogue.backends:
             _log.warning("no backend is installed: this worker has nothing to do")
-        database, bus = self._database, self._bus
-        if database is None:
-            database = await stack.enter_async_context(Database(settings.mongodb_url, settings.mongodb_database))
-        if bus is None:
-            bus = buses.connect(settings.bus_url, name=f"worker@{socket.gethostname()}")
-            await stack.enter_async_context(bus)
+        database, bus = await connect(stack, settings, "worker", self._database, self._bus)
         if settings.metrics_port is not None:
             ready = partial(readiness, database, bus)
             await stack.enter_async_context(HealthServer(settings.metrics_host, settings.metrics_port, ready))
@@ -87,7 +71,7 @@ class Worker:
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        await _prepare(database)
+        await prepare(database, ensure_job_indexes)
         await self._run_tasks(catalogue, pool, database, bus)
         _log.info("worker ready", worker=settings.worker_name, backends=list(catalogue.backends), slots=settings.slots)
 
@@ -114,17 +98,6 @@ class Worker:
         stack.push_async_callback(wishes.close)
         stack.push_async_callback(consumer.drain, settings.drain_seconds)
         await stack.enter_async_context(running(consumer.run()))
-
-
-async def _prepare(database: Database) -> None:
-    """Wait for the database and make the indexes: claims rely on them."""
-    while True:
-        await database.wait_connected()
-        try:
-            await ensure_job_indexes(database)
-        except StoreUnavailableError:
-            continue
-        return
 
 
 async def _stay_seen(announcements: Announcements, catalogue: Catalogue, settings: WorkerSettings) -> None:
