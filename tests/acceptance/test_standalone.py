@@ -1,0 +1,128 @@
+"""The standalone as a newcomer meets it: the demo ends by itself, and what `up` keeps survives a kill."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from heliograph.client import Client
+
+SECONDS = 60
+MARK = "MARK_OF_A_TEST"
+
+
+def run(*arguments: str, home: Path) -> "subprocess.Popen[str]":
+    # In a folder of its own, as the home given to it is a relative one: what is relative must hold there too.
+    return subprocess.Popen(
+        [sys.executable, "-m", "heliograph_standalone", *arguments, "--home", home.name],
+        cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "COLUMNS": "110", MARK: str(home)},
+    )  # fmt: skip
+
+
+def left_behind(home: Path) -> list[str]:
+    """Return the processes that carry the mark of this home: the standalone's own, its MongoDB's, its jobs'."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def eventually_nothing_left(home: Path) -> None:
+    deadline = time.monotonic() + 15
+    while left := left_behind(home):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+@contextmanager
+def up(home: Path, port: int) -> Iterator[tuple["subprocess.Popen[str]", Client]]:
+    """Run `up` until the block ends; yields it with a client that holds the token it printed."""
+    process = run("up", "--port", str(port), home=home)
+    try:
+        assert process.stdout
+        printed = ""
+        while "stop" not in printed:
+            line = process.stdout.readline()
+            assert line, process.stderr and process.stderr.read()
+            printed += line
+        token = re.search(r"HELIOGRAPH_TOKEN=(\S+)", printed)
+        assert token
+        with Client(f"http://127.0.0.1:{port}", token[1]) as client:
+            wait_until_served(client)
+            yield process, client
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_until_served(client: Client) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            if any(backend.workers for backend in client.backends()):
+                return
+        except Exception:  # noqa: BLE001 - it is still starting, in whatever way that shows
+            assert time.monotonic() < deadline
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        chosen: int = probe.getsockname()[1]
+    return chosen
+
+
+def test_the_demo_shows_the_whole_chain_and_ends_by_itself(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
+    process = run("demo", home=home)
+    output, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output + errors
+    assert errors == ""
+    summary = json.loads(output.splitlines()[-1])
+    assert set(summary) == {"job", "state", "peak_period_years", "artifacts", "mails", "seconds"}
+    assert (summary["state"], summary["mails"]) == ("done", 2)
+    assert summary["peak_period_years"] == pytest.approx(11, abs=0.5)
+    assert summary["artifacts"] == ["periodogram.png", "spectrum.csv"]
+    for words in ("what came of it", "Subject: [Heliograph] done", "the ledger of notices", "250 ", "100 %"):
+        assert words in output
+    assert (home / "result" / "periodogram.png").read_bytes().startswith(b"\x89PNG")
+    assert [str(path) for path in (home / "scratch").rglob("*")] == []
+    eventually_nothing_left(home)
+
+
+def test_what_up_keeps_survives_a_kill_and_a_mongod_left_behind(tmp_path: Path, port: int) -> None:
+    home = tmp_path / "home"
+    with up(home, port) as (process, client):
+        job = client.wait(client.submit("periodogram", {}, name="kept").id, seconds=SECONDS)
+        marked = " ".join(left_behind(home))
+        assert "mongod" in marked
+        assert "heliograph_worker.child" in marked
+        assert job.state == "done", job.error
+        process.kill()
+        process.wait(SECONDS)
+    with up(home, port) as (process, client):
+        assert [each.id for each in client.jobs()] == [job.id]
+        assert client.job(job.id).result == job.result
+        assert client.download(job.id, "periodogram.png", tmp_path / "plot.png").stat().st_size > 10_000
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+    eventually_nothing_left(home)
