@@ -132,6 +132,8 @@ async def test_the_wish_first_and_then_a_failure_that_would_be_retried(stage: St
     assert over["state"] == "cancelled"
     require_consistent(over)
     assert stage.begun(job) == [1]
+    # Not even queued for a moment, which people would be shown.
+    assert [state for state, _ in await stage.history(job)] == ["queued", "running", "cancelled"]
 
 
 async def test_the_lease_lost_first(stage: Stage, subscriber: Subscriber) -> None:
@@ -159,4 +161,4 @@ async def test_the_wish_first_and_then_the_lease_is_lost(stage: Stage, subscribe
     assert over["state"] == "cancelled"
     require_consistent(over)
     assert stage.begun(job) == [1]
-    assert [by for state, by in await stage.history(job) if state == "cancelled"] == [ADA]
+    assert await stage.history(job) == [("queued", ADA), ("running", "worker"), ("cancelled", ADA)]

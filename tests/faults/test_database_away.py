@@ -9,12 +9,14 @@ import httpx
 import pytest
 
 from heliograph_standalone.mongod import Mongod
+from tests.parts.notifier import until
 from tests.parts.services import AWAY, Stage, open_stage, until_true
 
 pytestmark = pytest.mark.faults
 
 OUTAGE_SECONDS = 120.0
 FREEZE_SECONDS = 15.0  # five leases of the stage's
+LATE_LEASE_SECONDS = 12  # rounds of the reconciler come every 2 s; a holder has this long after an outage
 AT_ONCE_SECONDS = 1.0  # a refusal takes milliseconds; a search for the server would take two seconds
 BACK = "database is back"
 
@@ -56,6 +58,10 @@ async def require_each_ran_once(stage: Stage, jobs: list[str]) -> None:
         assert (stage.begun(job), stage.returned(job)) == ([1], [1])
     letters = {(occasion, job.lower()): 1 for occasion in ("submitted", "done") for job in jobs}
     assert stage.letters() == letters
+
+
+def require_one_line_each(stage: Stage) -> None:
+    """Require that each service said once that the database went, and once that it came back."""
     for service in stage.services:
         said = [line["event"] for line in service.log() if line["event"] in {AWAY, BACK}]
         assert said == [AWAY, BACK], service.name
@@ -94,6 +100,7 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
     gates[1].touch()
     assert (await stage.over(ends_later))["state"] == "done"
     await require_each_ran_once(stage, [ends_meanwhile, ends_later, waits])
+    require_one_line_each(stage)
 
 
 async def test_frozen_for_longer_than_a_lease(stage: Stage, mongod: Mongod) -> None:
@@ -121,3 +128,38 @@ async def test_frozen_for_longer_than_a_lease(stage: Stage, mongod: Mongod) -> N
     assert (await stage.over(job))["attempt"] == 1
     assert await stage.stores.collection.count_documents({}) == 2
     await require_each_ran_once(stage, [job, again.json()["id"]])
+    require_one_line_each(stage)
+
+
+async def test_a_worker_that_is_late_after_the_outage_keeps_its_job(stage: Stage, mongod: Mongod) -> None:
+    gate = stage.folder / "gate"
+    await stage.api.start()
+    await stage.notifier.start()
+    await stage.worker.start(lease_seconds=LATE_LEASE_SECONDS)
+    job = await stage.submit(gate=gate)
+    await stage.at_work(job)
+
+    mongod.kill()
+    stage.worker.suspend()  # so that it is the last to find the database back, after its lease has run out
+    await asyncio.sleep(LATE_LEASE_SECONDS)  # a lease has to run out
+    await asyncio.to_thread(mongod.start)
+    await stage.api.until_ready(seconds=15)
+    await stage.stores.database.wait_connected()
+    for _ in range(2):
+        await reconciled(stage)
+    stage.worker.resume()
+
+    gate.touch()
+    assert (await stage.over(job))["attempt"] == 1
+    await require_each_ran_once(stage, [job])
+
+
+async def reconciled(stage: Stage) -> None:
+    """Return once the reconciler has begun another round, which renews its lock."""
+    locks = stage.stores.database.collection("locks")
+    before = await locks.find_one({"_id": "reconciler"})
+
+    async def has_begun() -> bool:
+        return bool(await locks.find_one({"_id": "reconciler"}) != before)
+
+    await until(has_begun)

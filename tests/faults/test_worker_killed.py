@@ -7,6 +7,7 @@ import pytest
 from heliograph.faults import Point
 from tests.backends_for_tests import lives
 from tests.faults.subscriber import Subscriber
+from tests.parts.notifier import ADA
 from tests.parts.services import Stage, until_true
 
 pytestmark = pytest.mark.faults
@@ -88,16 +89,20 @@ async def test_one_that_stood_still_cannot_end_what_is_another_s(stage: Stage) -
     job = await stage.submit(gate=gate)
     await stage.at_work(job)
     stage.worker.suspend()
-    other = stage.another_worker("other")
-    await other.start()
+    gate.touch()
+    await until_true(lambda: stage.returned(job))  # its worker has a result, and cannot say so
+    gate.unlink()
+    await stage.another_worker("other").start()
     await stage.at_work(job, attempt=2)
 
-    gate.touch()  # both attempts return; the first one's worker cannot say so yet
-    over = await stage.over(job)
-    await until_true(lambda: 1 in stage.returned(job))
     stage.worker.resume()
     await until_true(lambda: "an end was not taken: the job is somebody else's" in stage.worker.warnings())
+    held = await stage.job(job)
+    assert (held["state"], held["attempt"], held["result"]) == ("running", 2, None)
 
-    assert await stage.job(job) == over
+    gate.touch()
+    over = await stage.over(job)
     assert (over["state"], over["result"]) == ("done", {"attempt": 2})
-    assert (await stage.history(job))[-1] == ("done", "other")
+    assert await stage.history(job) == [
+        ("queued", ADA), ("running", "worker"), ("queued", "reconciler"), ("running", "other"), ("done", "other")
+    ]  # fmt: skip

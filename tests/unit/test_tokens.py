@@ -1,5 +1,6 @@
 """Tokens as values: what a signature, an expiry and the claims make of them. Over HTTP: test_api_access."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,29 @@ def test_what_was_signed_is_read_again() -> None:
 def test_the_lifetime_ends() -> None:
     with pytest.raises(UnauthenticatedError, match="expired"):
         TOKENS.verify(TOKENS.sign("ada", lifetime=-timedelta(seconds=1)))
+
+
+def test_a_token_that_is_known_ends_with_its_lifetime_too() -> None:
+    tokens = Tokens([KEY])
+    token = tokens.sign("ada", lifetime=timedelta(seconds=1.2))
+    assert tokens.verify(token) is tokens.verify(token)
+
+    def verify_for_longer() -> None:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            tokens.verify(token)
+
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        verify_for_longer()
+
+
+def test_only_so_many_tokens_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heliograph.identity.tokens.MOST_KNOWN", 2)
+    tokens = Tokens([KEY])
+    three = [tokens.sign(name, lifetime=timedelta(minutes=1)) for name in ("ada", "bob", "eve")]
+    first = tokens.verify(three[0])
+    assert [tokens.verify(token).subject for token in three] == ["ada", "bob", "eve"]
+    assert tokens.verify(three[0]) is not first
 
 
 def test_claims_cannot_replace_the_subject_or_the_expiry() -> None:
