@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
 
 from heliograph.errors import BodyTooLargeError, NotFoundError
 from heliograph.storage import Files
@@ -73,7 +72,7 @@ async def test_a_deleted_one_is_gone_and_may_be_deleted_again(files: Files, stor
         await read(files, stored.id)
 
 
-@pytest.mark.parametrize("identifier", ["", "no id", str(ObjectId())])
+@pytest.mark.parametrize("identifier", ["", "no id", "6b023bd7faacd8d374818f34"])
 async def test_an_unknown_one_is_not_found(files: Files, identifier: str) -> None:
     with pytest.raises(NotFoundError):
         await files.find(identifier)
