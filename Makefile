@@ -17,7 +17,7 @@ export PYTHON
 demo: $(product) ## run one job on real data from submission to mail, and show what came of it
 	@$(run) -m heliograph_standalone demo
 
-up: $(product) ## run all services in one process, until Ctrl-C; dashboard at http://127.0.0.1:8000
+up: $(product) ## run all services in one process, until Ctrl-C; api at http://127.0.0.1:8000/docs
 	@$(run) -m heliograph_standalone up
 
 test: test-parts $(tests) ## run the tests; PYTEST_ARGS='-k name' for some of them

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from heliograph_standalone.mongod import Mongod, MongodMissingPartError, find_mongod
+from heliograph_standalone.mongod import Mongod, MongodError
 from tests.parts.rabbitmq import RabbitNode, rabbitmq_available
 
 
@@ -39,11 +39,12 @@ def rabbitmq_url(rabbitmq_node: RabbitNode) -> str:
 @pytest.fixture(scope="session")
 def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a mongod of this test process, a replica set of one."""
+    mongod = Mongod(tmp_path_factory.mktemp("mongod"))
     try:
-        find_mongod()
-    except MongodMissingPartError as missing:
+        mongod.start()
+    except MongodError as missing:
         need("MongoDB", str(missing))
-    with Mongod(tmp_path_factory.mktemp("mongod")) as mongod:
+    with mongod:
         yield mongod.url
 
 

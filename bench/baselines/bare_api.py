@@ -30,7 +30,9 @@ class Submission(BaseModel):
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(os.environ["MONGODB_URL"], w="majority", journal=True)
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(
+        os.environ["MONGODB_URL"], w="majority", journal=True, retryWrites=False
+    )
     app.state.jobs = client["bare"]["jobs"]
     connection = await aio_pika.connect_robust(os.environ["BUS_URL"])
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -44,14 +46,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+known: dict[str, str] = {}  # tokens verified before, as our api keeps them
 
 
-def caller(request: Request) -> str:
+async def caller(request: Request) -> str:  # async: FastAPI runs plain functions in a thread
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token in known:
+        return known[token]
     try:
-        token = request.headers["authorization"].removeprefix("Bearer ")
-        return str(jwt.decode(token, os.environ["SIGNING_KEY"], algorithms=["HS256"])["sub"])
+        known[token] = str(jwt.decode(token, os.environ["SIGNING_KEY"], algorithms=["HS256"])["sub"])
     except (KeyError, jwt.PyJWTError) as error:
         raise HTTPException(401) from error
+    return known[token]
 
 
 @app.post("/v1/jobs", status_code=201)

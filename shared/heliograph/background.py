@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 _log = structlog.get_logger(__name__)
+_failures: list[str] = []
 
 
 @contextlib.asynccontextmanager
@@ -29,10 +30,16 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
+def exit_code() -> int:
+    """Return what the process ends with: 1 where a part of it failed, so that its supervisor starts it anew."""
+    return 1 if _failures else 0
+
+
 def _on_end(task: asyncio.Task[None]) -> None:
     if task.cancelled():
         return
     error = task.exception()
     if error:
+        _failures.append(task.get_name())
         _log.error("a part of the service failed: it stops", part=task.get_name(), exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+import sys
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import Self
 
 import uvloop
+
+from heliograph.background import exit_code
 
 
 class Service(ABC):
@@ -37,6 +40,8 @@ class Service(ABC):
 def serve(service: Service) -> None:
     """Start a service, wait for SIGTERM or SIGINT, and let it end cleanly; a second signal ends it at once."""
     uvloop.run(_serve(service))
+    if exit_code():
+        sys.exit(exit_code())
 
 
 async def _serve(service: Service) -> None:
@@ -53,10 +58,12 @@ async def _serve(service: Service) -> None:
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        # Stopped while it waits for the database: nothing runs yet, nothing has to end.
+        # Stopped while it waits for the database: a start undoes its half.
         starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        return
+        await asyncio.wait({starting})
+        if starting.cancelled():
+            return
+    # A start may also come to its end although it was cancelled just before; what then runs has to be stopped.
     starting.result()
     await stopped
     await service.__aexit__(None, None, None)

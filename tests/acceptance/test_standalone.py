@@ -22,9 +22,9 @@ MARK = "MARK_OF_A_TEST"
 
 
 def run(*arguments: str, home: Path) -> "subprocess.Popen[str]":
-    # In a folder of its own, as the home given to it is a relative one: what is relative must hold there too.
+    # Its folders are given as relative ones: what is relative must hold wherever a job's working folder is.
     return subprocess.Popen(
-        [sys.executable, "-m", "heliograph_standalone", *arguments, "--home", home.name],
+        [sys.executable, "-m", "heliograph_standalone", *arguments],
         cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "COLUMNS": "110", MARK: str(home)},
     )  # fmt: skip
@@ -52,7 +52,7 @@ def eventually_nothing_left(home: Path) -> None:
 @contextmanager
 def up(home: Path, port: int) -> Iterator[tuple["subprocess.Popen[str]", Client]]:
     """Run `up` until the block ends; yields it with a client that holds the token it printed."""
-    process = run("up", "--port", str(port), home=home)
+    process = run("up", "--port", str(port), "--home", home.name, home=home)
     try:
         assert process.stdout
         printed = ""
@@ -93,7 +93,8 @@ def port() -> int:
 
 def test_the_demo_shows_the_whole_chain_and_ends_by_itself(tmp_path: Path) -> None:
     home = tmp_path / "demo"
-    process = run("demo", home=home)
+    (home / "thesis").mkdir(parents=True)
+    process = run("demo", "--results", home.name, home=home)
     output, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, output + errors
     assert errors == ""
@@ -104,8 +105,9 @@ def test_the_demo_shows_the_whole_chain_and_ends_by_itself(tmp_path: Path) -> No
     assert summary["artifacts"] == ["periodogram.png", "spectrum.csv"]
     for words in ("what came of it", "Subject: [Heliograph] done", "the ledger of notices", "250 ", "100 %"):
         assert words in output
-    assert (home / "result" / "periodogram.png").read_bytes().startswith(b"\x89PNG")
-    assert [str(path) for path in (home / "scratch").rglob("*")] == []
+    assert (home / "periodogram.png").read_bytes().startswith(b"\x89PNG")
+    made = {"periodogram.png", "spectrum.csv", "mail-1.eml", "mail-2.eml"}
+    assert {path.name for path in home.iterdir()} == made | {"thesis"}  # it takes away nothing that was there
     eventually_nothing_left(home)
 
 

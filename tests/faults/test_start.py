@@ -9,7 +9,7 @@ import pytest
 
 from heliograph.bus.rabbitmq import RabbitBus
 from heliograph_standalone.mongod import Mongod
-from tests.parts.services import AWAY, KEYS, Service, free_port, until_true
+from tests.parts.services import AWAY, KEYS, Service, free_port, open_stage, until_true
 
 pytestmark = pytest.mark.faults
 
@@ -19,6 +19,7 @@ NEEDED: dict[str, dict[str, object]] = {
     "worker": {},
     "notifier": {"smtp_url": "smtp://127.0.0.1:1", "mail_from": "Heliograph <heliograph@example.org>"},
 }
+HASTY_STOPS = 12
 BACK_SECONDS = 10.0  # a beat a second, each of which looks for the server for up to two
 
 
@@ -94,3 +95,13 @@ async def test_a_bus_that_is_closed_while_it_connects_does_close(rabbitmq_url: s
         await asyncio.sleep(milliseconds / 1000)
         async with asyncio.timeout(10):
             await bus.close()
+
+
+async def test_a_worker_that_is_stopped_as_soon_as_it_is_ready_leaves_nothing(
+    tmp_path: Path, mongodb_url: str, database_name: str, rabbitmq_url: str
+) -> None:
+    async with open_stage(tmp_path, mongodb_url, database_name, rabbitmq_url) as stage:
+        for _ in range(HASTY_STOPS):
+            await stage.worker.start()  # it still begins to look for work when its parts are there
+            assert await stage.worker.stop(seconds=15) == 0
+            assert list((tmp_path / "scratch-worker").iterdir()) == []

@@ -190,3 +190,24 @@ async def test_a_series_ends_once_and_so_does_the_next(stores: Stores) -> None:
 async def assert_ended_once_in(stores: Stores, job: Job, series: int) -> None:
     history = (await stores.stored(job))["history"]
     assert [entry["state"] for entry in history if entry["series"] == series and entry["state"] in OVER] == ["done"]
+
+
+async def test_who_cancelled_an_earlier_series_does_not_count_in_the_next(stores: Stores) -> None:
+    job = await stores.submit(start_before=datetime.now(UTC) + timedelta(hours=1))
+    await stores.claim()
+    await stores.jobs.cancel(job.id, "ada")
+    held = await stores.jobs.get(job.id)
+    assert held.lease
+    assert await stores.claims.finish(job.id, held.lease.token, Finish(State.CANCELLED), "worker-1")
+    await stores.jobs.reopen(job.id, "ada")
+    await stores.jobs.cancel(job.id, "bob")
+    history = (await stores.jobs.with_history(job.id)).history
+    assert [change.by for change in history if change.state is State.CANCELLED] == ["ada", "bob"]
+
+
+async def test_a_job_that_came_too_late_may_be_run_again(stores: Stores) -> None:
+    job = await stores.submit(start_before=datetime.now(UTC) - timedelta(hours=1))
+    assert await stores.upkeep.expire_unstarted() == [job.id]
+    await stores.jobs.reopen(job.id, "ada")
+    assert await stores.upkeep.expire_unstarted() == []
+    assert (await stores.claim()).state is State.RUNNING

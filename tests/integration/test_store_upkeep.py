@@ -26,21 +26,6 @@ async def test_a_job_becomes_due_when_its_time_comes(stores: Stores) -> None:
     assert (await stores.claim()).id == job.id
 
 
-async def test_the_next_one_to_become_due_is_known(stores: Stores) -> None:
-    assert await stores.upkeep.next_due() is None
-    for hours in (3, 1, 2):
-        await stores.submit(not_before=datetime.now(UTC) + hours * HOUR)
-    wait = await stores.upkeep.next_due()
-    assert wait is not None
-    assert timedelta(minutes=59) < wait <= HOUR
-
-
-async def test_one_that_was_due_already_is_not_waited_for(stores: Stores) -> None:
-    job = await stores.submit(not_before=datetime.now(UTC) + HOUR)
-    await stores.collection.update_one({"_id": job.id}, {"$set": {"not_before": datetime.now(UTC) - HOUR}})
-    assert await stores.upkeep.next_due() == timedelta(0)
-
-
 async def test_one_that_was_not_begun_in_time_ends_and_no_other(stores: Stores) -> None:
     late = await stores.submit(start_before=datetime.now(UTC) - HOUR)
     waiting_late = await stores.submit(start_before=datetime.now(UTC) - HOUR, not_before=datetime.now(UTC) + HOUR)
@@ -145,7 +130,7 @@ async def test_a_job_expires_when_its_time_of_keeping_is_over(stores: Stores) ->
     assert stored["expires_at"] == stored["ended_at"] + timedelta(seconds=60)
     assert await expired(stores) == []
     await long_ago(stores, job)
-    assert await expired(stores) == [Expired(job, ("file-1",), ("upload-1",))]
+    assert await expired(stores) == [Expired(job, ("file-1",))]
 
 
 async def test_one_without_a_time_of_keeping_stays(stores: Stores) -> None:
@@ -197,3 +182,16 @@ async def test_an_artifact_is_unlisted_where_its_job_is_over_or_gone_and_does_no
 async def test_an_upload_is_unlisted_where_no_job_uses_it(stores: Stores) -> None:
     await stores.submit(inputs=("upload-1", "upload-2"))
     assert await stores.upkeep.unlisted_inputs(["upload-2", "upload-3"]) == ["upload-3"]
+
+
+@pytest.mark.parametrize(("status", "is_purged"), [("planned", False), ("sending", False), ("sent", True)])
+async def test_a_job_of_which_somebody_is_still_to_be_told_is_kept(
+    stores: Stores, status: str, is_purged: bool
+) -> None:
+    await stores.submit(retention_seconds=1)
+    job = await stores.claim()
+    await stores.finish(job, done())
+    past = {"outbox": [], "notices_due": [], "expires_at": datetime.now(UTC) - HOUR}
+    await stores.collection.update_one({"_id": job.id}, {"$set": past})
+    await stores.database.collection("deliveries").insert_one({"_id": job.id, "job": job.id, "status": status})
+    assert bool([one async for one in stores.upkeep.expired()]) is is_purged

@@ -1,7 +1,10 @@
 """What is refused at the door, and under which name. Over HTTP: test_api_bad_input."""
 
+import contextlib
 import json
 import math
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.errors import InvalidInputError, MalformedBodyError
-from heliograph_api.body import MOST_DEPTH, parse_json
+from heliograph_api.body import MOST_DEPTH, MOST_VALUES, parse_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
@@ -64,3 +67,34 @@ def test_one_level_more_is_not(depth: int) -> None:
     for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
         with pytest.raises(InvalidInputError, match="nested deeper"):
             parse_json(opening * depth + b"1" + closing * depth)
+
+
+@pytest.mark.parametrize("item", [b"[]", b"1", b'""', b'{"a":{}}'])
+def test_a_body_of_very_many_values_is_refused(item: bytes) -> None:
+    body = b"[" + b",".join([item] * MOST_VALUES) + b",1]"
+    with pytest.raises(InvalidInputError, match="holds more than 100000 values"):
+        parse_json(body)
+
+
+def test_as_many_values_as_allowed_are_taken() -> None:
+    assert len(parse_json(b"[" + b",".join([b"[]"] * MOST_VALUES) + b"]")) == MOST_VALUES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" + b",".join([b"[]"] * 340_000) + b"]", b'{"a":' * 90 + b"[" + b"1," * 90_000 + b"1]" + b"}" * 90],
+    ids=["nested lists", "deep"],
+)
+def test_looking_for_faults_keeps_next_to_nothing(body: bytes) -> None:
+    assert peak_memory(parse_json, body) < 1.2 * peak_memory(json.loads, body) + 100_000
+
+
+def peak_memory(read: Callable[[bytes], Any], body: bytes) -> int:
+    """Return how many bytes reading this body takes at its height, its refusal included."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(InvalidInputError):
+            read(body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

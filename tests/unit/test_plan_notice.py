@@ -178,7 +178,7 @@ def test_a_long_text_is_not_cut_inside_a_secret() -> None:
 def test_what_came_after_the_told_change_stays_out() -> None:
     reopened = replace(JOB, series=2, state=State.QUEUED, seq=4)
     notice = describe(reopened, DELIVERY, "https://heliograph.example.org")
-    assert (notice.result, notice.links, notice.picture) == ((), (), None)
+    assert (notice.result, notice.files, notice.picture) == ((), (), None)
     assert notice.summary == "periodogram finished 1 min 30 s after it was requested."
 
 
@@ -253,3 +253,14 @@ def test_a_mail_server_is_read_from_its_url(url: str, server: Server) -> None:
 def test_what_is_no_mail_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"must be|[Pp]ort"):
         Server.of(url)
+
+
+@pytest.mark.parametrize("page", [None, "https://results.example.org/42?a=1&b=2"])
+def test_a_browser_is_led_to_the_result_page_and_nowhere_that_asks_for_a_token(page: str | None) -> None:
+    message = mail(replace(JOB, handler=page))
+    html, plain = part(message, "html"), part(message, "plain")
+    assert ("Open the result" in html) is (page is not None)
+    assert "/v1/jobs/" not in html
+    if page:
+        assert page in plain
+        assert f'href="{page.replace("&", "&amp;")}"' in html

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 from heliograph.ids import short_id
 from heliograph.jobs.model import Artifact, Change, Job
@@ -23,17 +22,20 @@ _HEADLINES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A file that the job made: its name, its size in words, and where to get it."""
+class File:
+    """A file that the job made: its name, and its size in words."""
 
     name: str
     size: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice, ready to be laid out. Every text is clean: no secrets, no control characters."""
+    """One notice, ready to be laid out. Every text is clean: no secrets, no control characters.
+
+    ``page`` is where a browser shows the result, where the submission named such a page: the api itself asks for a
+    token, which no link carries. ``command`` fetches the job with the reader's own token.
+    """
 
     occasion: Occasion
     job: str
@@ -47,9 +49,10 @@ class Notice:
     facts: tuple[Row, ...]
     parameters: tuple[Row, ...]
     result: tuple[Row, ...]
-    links: tuple[Link, ...]
+    files: tuple[File, ...]
     picture: Artifact | None
-    url: str
+    page: str | None
+    command: str
 
 
 def describe(job: Job, delivery: Delivery, public_url: str) -> Notice:
@@ -63,7 +66,7 @@ def describe(job: Job, delivery: Delivery, public_url: str) -> Notice:
     is_current = job.series == delivery.series and OCCASIONS.get(job.state) is delivery.occasion
     product = one_line(job.name or job.backend or job.queue, 60)
     short = short_id(job.id)
-    url = f"{public_url.rstrip('/')}/v1/jobs/{job.id}"
+    verb = "download" if is_current and job.artifacts else "show"
     return Notice(
         occasion=delivery.occasion,
         job=job.id,
@@ -77,9 +80,10 @@ def describe(job: Job, delivery: Delivery, public_url: str) -> Notice:
         facts=_facts(job, delivery.occasion, requested, at),
         parameters=table(job.parameters),
         result=table(job.result) if is_current else (),
-        links=_links(job.artifacts, url) if is_current else (),
+        files=_files(job.artifacts) if is_current else (),
         picture=_picture(job.artifacts) if is_current and delivery.occasion is Occasion.DONE else None,
-        url=url,
+        page=job.handler,
+        command=f"heliograph {verb} {job.id} --url {public_url.rstrip('/')}",
     )
 
 
@@ -124,11 +128,8 @@ def _facts(job: Job, occasion: Occasion, requested: datetime, at: datetime) -> t
     return tuple(rows)
 
 
-def _links(artifacts: Sequence[Artifact], job_url: str) -> tuple[Link, ...]:
-    return tuple(
-        Link(one_line(each.name, 80), size(each.bytes), f"{job_url}/artifacts/{quote(each.name, safe='')}")
-        for each in artifacts
-    )
+def _files(artifacts: Sequence[Artifact]) -> tuple[File, ...]:
+    return tuple(File(one_line(each.name, 80), size(each.bytes)) for each in artifacts)
 
 
 def _picture(artifacts: Sequence[Artifact]) -> Artifact | None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -44,23 +44,26 @@ def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help=
 
 
 @app.command()
-def demo(home: Home = Path(".heliograph/demo")) -> None:
+def demo(
+    results: Annotated[Path, typer.Option(help="Where the plot, the table and the mails are left")] = Path(
+        ".heliograph/demo"
+    ),
+) -> None:
     """Run one job on real data from submission to mail, show what came of it, and end."""
     configure_logging("warning")
-    shutil.rmtree(home, ignore_errors=True)
-    with _explained():
-        is_well = uvloop.run(_demo(home))
+    with _explained(), tempfile.TemporaryDirectory(prefix="heliograph-demo-") as home:
+        is_well = uvloop.run(_demo(Path(home), results))
     raise typer.Exit(0 if is_well else 1)
 
 
-async def _demo(home: Path) -> bool:
+async def _demo(home: Path, results: Path) -> bool:
     task = asyncio.current_task()
     assert task
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     async with Standalone(home, port=_free_port()) as standalone:
-        return await run_demo(standalone, home)
+        return await run_demo(standalone, results)
 
 
 @contextlib.contextmanager

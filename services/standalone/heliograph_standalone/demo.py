@@ -24,15 +24,17 @@ NOTICES_SECONDS = 20.0
 UNSETTLED = {DeliveryStatus.PLANNED, DeliveryStatus.SENDING}
 
 
-async def run_demo(standalone: Standalone, home: Path) -> bool:
-    """Run the demo against a standalone and say whether all went well; its last line is a JSON object."""
+async def run_demo(standalone: Standalone, folder: Path) -> bool:
+    """Run the demo against a standalone and say whether all went well; its last line is a JSON object.
+
+    What the job made, and the mails, are left in ``folder``.
+    """
     console = Console(width=min(Console().width, 110))
     token = standalone.tokens.sign(PERSON, lifetime=timedelta(hours=1), tem=0)
-    folder = home / "result"
-    folder.mkdir(parents=True, exist_ok=True)
     job, notices, seconds = await asyncio.to_thread(_run_job, standalone.url, token, folder, console)
     console.rule("what people are told")
-    for message in standalone.mails.messages:
+    for number, message in enumerate(standalone.mails.messages, 1):
+        await asyncio.to_thread((folder / f"mail-{number}.eml").write_bytes, message.as_bytes())
         console.print(Panel(as_person_reads(message).strip(), expand=True), markup=False)
     _show_notices(notices, console)
     console.print(f"\nfrom submission to the last mail: {seconds:.2f} s")
@@ -52,6 +54,7 @@ async def run_demo(standalone: Standalone, home: Path) -> bool:
 
 def _run_job(url: str, token: str, folder: Path, console: Console) -> tuple[JobView, list[NoticeView], float]:
     """Act as a user would, over HTTP."""
+    folder.mkdir(parents=True, exist_ok=True)
     with Client(url, token) as client:
         console.rule("a job: the period of the sunspot cycle, from 309 years of observations")
         console.print(f"POST {url}/v1/jobs  as {PERSON}")

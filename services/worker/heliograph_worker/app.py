@@ -69,8 +69,8 @@ class Worker(Service):
             memory_limit=settings.memory_limit_bytes,
             keep=frozenset(filter(None, settings.keep_variables.split(","))),
         )
+        stack.push_async_callback(pool.close)  # before its start, which may be broken off half-way
         await pool.start()
-        stack.push_async_callback(pool.close)
         await prepare(database, ensure_job_indexes)
         await self._run_tasks(catalogue, pool, database, bus)
         _log.info("worker ready", worker=settings.worker_name, backends=list(catalogue.backends), slots=settings.slots)

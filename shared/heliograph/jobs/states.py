@@ -70,11 +70,6 @@ HELD = tuple(state for state, row in STATES.items() if row.held)
 TOLD = tuple(state for state, row in STATES.items() if row.told)
 
 
-def may_follow(before: State, after: State) -> bool:
-    """Say whether ``after`` may follow ``before``; leaving a state that is over takes a *reopen*."""
-    return after in STATES[before].after
-
-
 def sources(target: State, *, reopen: bool = False) -> tuple[State, ...]:
     """Return the states from which ``target`` may be reached, within a series or, for ``reopen``, into the next."""
     return tuple(state for state, row in STATES.items() if target in row.after and row.over is reopen)

@@ -30,7 +30,10 @@ HISTORY_KEPT = 200
 CANCELLED = literal(error_document(JobError(ErrorKind.CANCELLED, "cancelled on request")))
 EXPIRED = literal(error_document(JobError(ErrorKind.EXPIRED, "it was not begun in time")))
 
-_OF_SERIES = ("result", "error", "artifacts", "started_at", "message", "not_before")  # gone when the next one begins
+# What belongs to one series, gone when the next one begins.
+_OF_SERIES = (
+    "result", "error", "artifacts", "started_at", "message", "not_before", "start_before", "cancel_requested_by",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class ChangePlan:
 
     def _author(self) -> Expression:
         """Return who made the change: a job that stops on somebody's wish was stopped by them, not by its holder."""
-        wished = {"$eq": ["$state", State.CANCELLED.value]}
+        wished = {"$and": [{"$eq": ["$state", State.CANCELLED.value]}, "$cancel_requested"]}
         return when(wished, {"$ifNull": ["$cancel_requested_by", literal(self.by)]}, literal(self.by))
 
     def pipeline(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Job, JobError, NewJob
-from heliograph.jobs.states import HELD, OVER, ErrorKind, State
+from heliograph.jobs.states import HELD, OVER, ErrorKind, State, sources
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
 from heliograph.jobs.store.changes import ChangePlan, reopening
 from heliograph.jobs.store.documents import error_document, new_document, to_job, to_millisecond
@@ -124,7 +124,7 @@ class JobStore:
         ConflictError
             The job is not over, or it is being removed.
         """
-        where = {"_id": identifier, "state": {"$in": list(OVER)}, "purging": {"$ne": True}}
+        where = {"_id": identifier, "state": {"$in": sources(State.QUEUED, reopen=True)}, "purging": {"$ne": True}}
         reopened = await apply_change(self._jobs, where, reopening(by))
         if reopened:
             return to_job(reopened)

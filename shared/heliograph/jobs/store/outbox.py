@@ -66,14 +66,6 @@ class OutboxStore:
             found = await oldest.to_list(SWEEP_BATCH)
         return [document["_id"] for document in found]
 
-    async def depth(self) -> int:
-        """Return how many jobs have something to tell."""
-        with translated():
-            count: int = await self._jobs.count_documents(
-                {"outbox.0": {"$exists": True}, "outbox.at": {"$type": "date"}}
-            )
-        return count
-
     def _outgoing(self, document: Mapping[str, Any]) -> Outgoing:
         entries = sorted(document["outbox"], key=lambda entry: entry["seq"])
         return Outgoing(

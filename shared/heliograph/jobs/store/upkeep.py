@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from heliograph.jobs.model import Artifact, JobError
+from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ACTIVE, HELD, OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
 from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue
 from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.notices.indexes import DELIVERIES
+from heliograph.notices.model import OPEN
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
@@ -32,7 +33,6 @@ class Expired:
 
     job: str
     files: tuple[str, ...]
-    inputs: tuple[str, ...]
 
 
 class UpkeepStore:
@@ -52,16 +52,6 @@ class UpkeepStore:
         with translated():
             count: int = (await self._jobs.update_many(where, {"$set": {"due": True}})).modified_count
         return count
-
-    async def next_due(self) -> timedelta | None:
-        """Return how long it is until the next waiting job becomes due; None where none waits."""
-        with translated():
-            rows = await self._jobs.aggregate([
-                {"$match": {"state": State.QUEUED.value, "due": False, "not_before": {"$type": "date"}}},
-                {"$sort": {"not_before": 1}}, {"$limit": 1},
-                {"$project": {"wait": {"$subtract": ["$not_before", NOW]}}},
-            ]).to_list(1)  # fmt: skip
-        return timedelta(milliseconds=max(0, rows[0]["wait"])) if rows else None
 
     async def expire_unstarted(self) -> list[str]:
         """End queued jobs whose ``start_before`` has passed; return their ids."""
@@ -96,21 +86,28 @@ class UpkeepStore:
         return await apply_change(self._jobs, where, ChangePlan(BY, target, fields)) is not None
 
     async def expired(self) -> AsyncIterator[Expired]:
-        """Mark jobs whose time of keeping is over, and yield each; reopening refuses a marked one."""
+        """Mark jobs whose time of keeping is over, and yield each; reopening refuses a marked one.
+
+        One of which somebody is still to be told is kept until they are, or until that is given up.
+        """
         where = {
             "expires_at": {"$type": "date"}, "$expr": is_past("$expires_at"), "state": {"$in": list(OVER)},
             "outbox.0": {"$exists": False}, "notices_due.0": {"$exists": False},
         }  # fmt: skip
+        left = BATCH
         with translated():
-            found = await self._jobs.find(where, {"_id": 1}).limit(BATCH).to_list(BATCH)
-            for document in found:
+            async for document in self._jobs.find(where, {"_id": 1}).sort("expires_at", 1):
+                open_notices = {"job": document["_id"], "status": {"$in": [status.value for status in OPEN]}}
+                if await self._deliveries.find_one(open_notices, {"_id": 1}):
+                    continue
                 marked = await self._jobs.find_one_and_update(
-                    {"_id": document["_id"], **where}, {"$set": {"purging": True}},
-                    projection={"artifacts": 1, "inputs": 1},
-                )  # fmt: skip
+                    {"_id": document["_id"], **where}, {"$set": {"purging": True}}, projection={"artifacts": 1}
+                )
                 if marked:
-                    artifacts = tuple(Artifact(**artifact).file for artifact in marked.get("artifacts", ()))
-                    yield Expired(marked["_id"], artifacts, tuple(marked.get("inputs", ())))
+                    yield Expired(marked["_id"], tuple(artifact["file"] for artifact in marked.get("artifacts", ())))
+                    left -= 1
+                if not left:
+                    return
 
     async def remove(self, job: str) -> None:
         """Remove a marked job with its log and what is recorded of its notices."""
