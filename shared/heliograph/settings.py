@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from heliograph.faults import Point
@@ -68,6 +69,13 @@ class ServiceSettings(BaseSettings):
     )
     fault_point: Point | None = Field(default=None, description="For tests alone: where this process kills itself")
 
+    @field_validator("bus_url")
+    @classmethod
+    def _readable_bus_url(cls, value: str) -> str:
+        if not _is_readable(value):
+            raise ValueError("is not a URL; in a user's name or a password, / is written %2F, @ %40, : %3A and # %23")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -89,6 +97,20 @@ class ServiceSettings(BaseSettings):
             sys.exit(explain(cls, error))
         except SecretFileError as error:
             sys.exit(f"heliograph cannot start:\n  {error}")
+
+
+def _is_readable(url: str) -> bool:
+    """Say whether a URL names a host; one whose password has a bare ``/``, ``?``, ``#`` or ``@`` names half of it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "memory":
+        return True
+    return (
+        bool(parts.hostname) and parts.netloc.count("@") <= 1 and "@" not in parts.path + parts.query + parts.fragment
+    )
 
 
 def explain(settings: type[ServiceSettings], error: ValidationError) -> str:

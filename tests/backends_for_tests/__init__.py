@@ -19,10 +19,12 @@ _GOOD = (
     "read",
     "secret",
     "complain",
+    "surroundings",
+    "surroundings_pid",
 )
 _BAD = (
     *("crash", "broken_exception", "surrogate_exception", "cancelled_by_nobody", "result", "flood", "much"),
-    *("hang", "hang_async", "family", "thread", "fork", "copy"),
+    *("hang", "hang_async", "family", "thread", "fork", "copy", "meddle"),
 )
 SOURCES = [f"{__name__}.{module}:{name}" for module, names in (("good", _GOOD), ("bad", _BAD)) for name in names]
 

@@ -174,3 +174,16 @@ def copy(parameters: Marker, job: JobContext) -> None:
     else:
         os.setsid()
     time.sleep(3600)
+
+
+@backend(name="meddle", version="1.0.0")
+def meddle(parameters: Nothing, job: JobContext) -> int:
+    """Change what the next job in this process would find."""
+    os.environ["MEDDLED"] = "yes"
+    os.environ.pop("PATH", None)
+    os.umask(0)
+    os.chdir("/")
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 3600)
+    return os.getpid()

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from tests.parts.api import SUM, Api, open_api, problem
 
@@ -58,6 +59,7 @@ async def refused(api: Api, body: bytes | str, status: int, field: str | None = 
         ({"name": 7}, "name"),
         ({"group": ["a"]}, "group"),
         ({"priority": 1001}, "priority"),
+        ({"priority": 1}, "priority"),
         ({"priority": True}, "priority"),
         ({"priority": "1"}, "priority"),
         ({"priority": 1.5}, "priority"),
@@ -110,6 +112,75 @@ async def test_a_long_value_is_not_quoted_in_full(api: Api) -> None:
     found = await refused(api, json.dumps({"backend": "sum", "parameters": {"left": "x" * 50_000}}), 422)
     assert len(json.dumps(found)) < 2000
     assert "integer" in found["detail"]
+
+
+class Login(BaseModel):
+    user: str = ""
+    password: SecretStr | None = None
+
+
+class Logins(BaseModel):
+    main: Login = Login()
+    others: list[Login | int] = []
+    by_host: dict[str, tuple[str, SecretStr]] = {}
+    key: SecretBytes = SecretBytes(b"")
+    numbers: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"main": {"password": "hunter2"}}, "parameters.main.password"),
+        ({"others": [1, {"user": "a"}, {"password": "hunter2"}]}, "parameters.others.2.password"),
+        ({"by_host": {"a.b": ["user", "hunter2"]}}, "parameters.by_host.a.b.1"),
+        ({"key": "hunter2", "numbers": ["no number"]}, "parameters.key"),
+        ({"main": {"password": {"hunter2": 1}}}, "parameters.main.password"),
+    ],
+)
+async def test_a_secret_is_refused_rather_than_kept_in_clear(api: Api, parameters: dict[str, Any], field: str) -> None:
+    await offer(api, "keeper", Logins.model_json_schema())
+    found = await refused(api, json.dumps({"backend": "keeper", "parameters": parameters}), 422, field)
+    assert "secret parameters cannot be kept yet" in found["detail"]
+    assert "hunter2" not in json.dumps(found)
+
+
+async def test_a_backend_that_takes_secrets_is_used_without(api: Api) -> None:
+    await offer(api, "keeper", Logins.model_json_schema())
+    parameters = {"main": {"user": "ada", "password": None}, "others": [3], "numbers": [1]}
+    await api.submit(backend="keeper", parameters=parameters)
+
+
+async def test_an_address_that_a_schema_refers_to_is_not_fetched(api: Api) -> None:
+    calls = []
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await offer(api, "far", {"properties": {"left": {"$ref": f"http://127.0.0.1:{port}/left.json"}}})
+        found = await refused(api, '{"backend": "far", "parameters": {"left": 1}}', 422, "backend")
+        assert "schema cannot be used" in found["detail"]
+        assert (await api.ada.get("/v1/backends/far")).status_code == httpx.codes.OK
+    assert not calls
+
+
+async def test_of_long_parameters_the_first_fault_is_told(api: Api) -> None:
+    """To describe each of 100,000 faults would take seconds, in which nobody else is served."""
+    await offer(api, "words", {"properties": {"words": {"items": {"type": "string"}}}})
+    body = {"backend": "words", "parameters": {"words": list(range(10_000))}}
+    assert len((await refused(api, json.dumps(body), 422, "parameters.words.0"))["errors"]) == 1
+
+
+async def offer(api: Api, name: str, schema: dict[str, Any]) -> None:
+    """Announce a backend of this schema, and let the api know it."""
+    announced: dict[str, Any] = {
+        "version": "1", "rank": "", "title": "", "description": "", "roles": [], "timeout_seconds": None,
+        "schema": json.dumps(schema),
+    }  # fmt: skip
+    await api.database.collection("backends").replace_one({"_id": name}, announced, upsert=True)
+    await api.ada.get("/v1/backends")
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**1000, -(10**1000)], ids=range(5))
@@ -216,6 +287,7 @@ async def test_a_client_that_leaves_within_its_body_leaves_nothing(api: Api, cap
         ("created_after=yesterday", "created_after"), ("created_after=2020-01-01T00:00:00", "created_after"),
         ("created_before=0001-01-01T00:00:00%2B14:00", "created_before"), ("created_before=nan", "created_before"),
         ("updated_after=9999-12-31T23:59:59-14:00", "updated_after"), ("updated_after=1e20", "updated_after"),
+        ("stat=queued", "stat"), ("state=queued&bakcend=sum", "bakcend"), ("Limit=1", "Limit"), ("wait=1", "wait"),
         ("backend=a%00b", "backend"), ("queue=%00", "queue"), ("group=%00", "group"), ("name=%00", "name"),
     ],
 )  # fmt: skip
@@ -241,10 +313,14 @@ async def test_a_bad_attempt_is_named(api: Api, query: str) -> None:
     problem(await api.ada.get(f"/v1/jobs/{job['id']}/log?{query}"), 422, query.partition("=")[0])
 
 
-@pytest.mark.parametrize("query", ["status=lost", "limit=0", "cursor=short", "cursor=%00"])
+@pytest.mark.parametrize("query", ["status=lost", "limit=0", "cursor=short", "cursor=%00", "state=sent"])
 async def test_a_bad_filter_of_notices_is_named(api: Api, query: str) -> None:
     operator = api.client("olga@example.org", "operator")
     problem(await operator.get(f"/v1/notices?{query}"), 422, query.partition("=")[0])
+
+
+async def test_a_misspelt_filter_of_backends_is_named(api: Api) -> None:
+    problem(await api.ada.get("/v1/backends?name=sum"), 422, "name")
 
 
 async def test_an_unknown_path_and_a_wrong_method_are_problems(api: Api) -> None:

@@ -1,5 +1,6 @@
 """What belongs to a job: its log and its artifacts; and the files that people upload for one."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -144,6 +145,18 @@ async def test_an_upload_over_the_limit_leaves_nothing(api: Api) -> None:
     problem(await api.ada.post("/v1/uploads", content=b"x" * (MOST_UPLOAD_BYTES + 1)), 413)
     assert await _files(api) == before
     assert (await api.ada.post("/v1/uploads", content=b"x" * MOST_UPLOAD_BYTES)).status_code == httpx.codes.CREATED
+
+
+async def test_an_upload_declared_over_the_limit_is_refused_before_it_comes(api: Api) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rsplit(":", 1)[1]))
+    writer.write(
+        f"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nAuthorization: {api.ada.headers['authorization']}\r\n"
+        f"Content-Length: {MOST_UPLOAD_BYTES + 1}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(10):
+        assert b" 413 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_anothers_upload_is_refused_like_one_that_is_not_there(api: Api) -> None:

@@ -24,14 +24,29 @@ async def api(mongodb_url: str) -> AsyncIterator[Api]:
 
 
 async def test_a_submission_is_answered_with_the_stored_job(api: Api) -> None:
-    answer = await api.ada.post("/v1/jobs", json=SUM | {"name": "a sum", "group": "sums", "priority": 7})
+    answer = await api.ada.post("/v1/jobs", json=SUM | {"name": "a sum", "group": "sums", "priority": -7})
     assert answer.status_code == httpx.codes.CREATED
     job = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (await api.ada.get(answer.headers["location"])).json() == job
     view = JobView.model_validate(job)
-    assert (view.state, view.owner, view.name, view.group, view.priority) == ("queued", ADA, "a sum", "sums", 7)
+    assert (view.state, view.owner, view.name, view.group, view.priority) == ("queued", ADA, "a sum", "sums", -7)
     assert (view.backend, view.parameters, view.seq, view.series, view.attempt) == ("sum", SUM["parameters"], 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("role", "is_taken"),
+    [("admin", True), ("operator", True), ("queue manager", True), ("job manager", False), ("user", False)],
+)
+async def test_who_may_put_a_job_before_others(api: Api, role: str, is_taken: bool) -> None:
+    caller = api.client("pia@example.org", role)
+    for priority in (-1000, 0):
+        assert (await api.submit(caller, priority=priority))["priority"] == priority
+    answer = await caller.post("/v1/jobs", json=SUM | {"priority": 1})
+    if is_taken:
+        assert answer.status_code == httpx.codes.CREATED
+    else:
+        assert "admin, operator, queue manager" in problem(answer, 422, "priority")["detail"]
 
 
 async def test_times_are_in_utc(api: Api) -> None:
@@ -271,3 +286,44 @@ async def test_a_key_of_nonsense_is_refused(api: Api, key: str) -> None:
 
 def _waits(api: Api, job: str) -> bool:
     return job in api.app.state.parts.waiting._waiters
+
+
+async def test_a_wait_does_not_wait_for_the_feed_of_events(mongodb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_api(mongodb_url) as api:
+
+        async def never(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(api.bus, "subscribe_feed", never)
+        job = await api.submit()
+        began = time.monotonic()
+        assert (await api.ada.get(f"/v1/jobs/{job['id']}?wait=0.5")).json()["state"] == "queued"
+        assert time.monotonic() - began < 1.5
+        await assert_noticed_within(api, job, 5)
+
+
+async def test_a_wait_goes_on_where_the_feed_cannot_be_opened(
+    mongodb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def fail(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("no feed")
+
+    async with open_api(mongodb_url) as api:
+        monkeypatch.setattr(api.bus, "subscribe_feed", fail)
+        await assert_noticed_within(api, await api.submit(), 5)
+        assert tries < 10  # at each look, not as fast as it fails
+
+
+async def assert_noticed_within(api: Api, job: dict[str, Any], seconds: float) -> None:
+    """See a long wait answered soon after the job's end, by a look of its own."""
+    waiting = asyncio.create_task(api.ada.get(f"/v1/jobs/{job['id']}?wait=20"))
+    async with asyncio.timeout(5):
+        while not api.app.state.parts.waiting._waiters:  # noqa: ASYNC110 - nothing tells that a request has begun
+            await asyncio.sleep(0.01)
+    assert (await api.ada.post(f"/v1/jobs/{job['id']}/cancel")).status_code == httpx.codes.OK
+    async with asyncio.timeout(seconds):
+        assert (await waiting).json()["state"] == "cancelled"

@@ -75,7 +75,7 @@ async def test_a_job_that_is_stopped_may_clean_up(
     asked = task(backend, marker)
     running = await begin(pool, asked, seen, marker)
     assert pool.stop(asked.token, reason)
-    assert (await running) == Outcome(kind)
+    assert (await running) == Outcome(kind, reason=None if reason is StopReason.CANCELLED else reason)
     assert seen.text == "stopping: True\n"
     assert not any(map(lives, pids(marker)))
 
@@ -108,7 +108,7 @@ async def test_a_job_whose_lease_is_lost_is_killed_without_grace(tmp_path: Path,
     await asyncio.sleep(0)
     pool.stop(asked.token, StopReason.LOST)
     async with asyncio.timeout(10):
-        assert (await running) == Outcome(OutcomeKind.STOPPED)
+        assert (await running) == Outcome(OutcomeKind.STOPPED, reason=StopReason.LOST)
     assert not any(map(lives, pids(marker)))
     await pool.close()
 

@@ -36,9 +36,9 @@ async def held(stores: Stores) -> Job:
 
 async def test_a_queued_one_ends(stores: Stores) -> None:
     job = await stores.submit()
-    cancelled = await stores.jobs.cancel(job.id, "bob", "not tonight")
+    cancelled = await stores.jobs.cancel(job.id, "bob")
     assert (cancelled.state, cancelled.seq, cancelled.cancel_requested) == (State.CANCELLED, 2, True)
-    assert cancelled.error == JobError(ErrorKind.CANCELLED, "not tonight")
+    assert cancelled.error == JobError(ErrorKind.CANCELLED, "cancelled on request")
     assert (cancelled.history[-1].by, cancelled.ended_at) == ("bob", cancelled.updated_at)
     assert await stores.told(job) == ["queued", "cancelled"]
 

@@ -84,6 +84,41 @@ async def test_retry_out_of_attempts_fails(stores: Stores) -> None:
     assert await stores.told(claimed) == ["queued", "failed"]
 
 
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_handed_back_it_is_queued_as_if_it_had_not_been_claimed(stores: Stores, max_attempts: int) -> None:
+    await stores.submit(max_attempts=max_attempts)
+    for _ in range(max_attempts + 1):
+        claimed = await stores.claim()
+        await stores.claims.report(claimed.id, lease_of(claimed).token, Progress(0.7, "fitting"))
+        assert await stores.finish(claimed, Finish(State.QUEUED, hands_back=True))
+        job = await stores.jobs.get(claimed.id)
+        assert (job.state, job.attempt, job.error, job.lease) == (State.QUEUED, 0, None, None)
+        assert (job.progress, job.stage) == (None, None)
+    assert (await stores.stored(job))["due"] is True
+    assert await stores.told(job) == ["queued"]
+
+
+async def test_handed_back_although_somebody_wished_to_cancel_it_is_cancelled(stores: Stores) -> None:
+    await stores.submit()
+    claimed = await stores.claim()
+    await stores.jobs.cancel(claimed.id, "ada")
+    assert await stores.finish(claimed, Finish(State.QUEUED, hands_back=True))
+    job = await stores.jobs.get(claimed.id)
+    assert (job.state, job.attempt) == (State.CANCELLED, 1)
+    assert job.error == JobError(ErrorKind.CANCELLED, "cancelled on request")
+    assert await stores.told(job) == ["queued", "cancelled"]
+
+
+async def test_a_job_that_is_over_is_at_no_stage_and_keeps_its_last_word(stores: Stores) -> None:
+    for finish in (done(1), failed()):
+        await stores.submit()
+        claimed = await stores.claim()
+        await stores.claims.report(claimed.id, lease_of(claimed).token, Progress(0.7, "fitting", message="half way"))
+        await stores.finish(claimed, finish)
+        job = await stores.jobs.get(claimed.id)
+        assert (job.stage, job.message) == (None, "half way")
+
+
 async def test_a_success_after_a_retry_leaves_no_error(stores: Stores) -> None:
     await stores.submit()
     await stores.finish(await stores.claim(), failed(retry_after=timedelta(0)))

@@ -41,7 +41,7 @@ async def test_in_progress_and_in_the_changes_after_it(stores: Stores) -> None:
     assert (running.stage, running.message) == (WORD, WORD)
     assert await stores.finish(job, done())
     last = (await stores.jobs.with_history(job.id)).history[-1]
-    assert (last.stage, last.message) == (WORD, WORD)
+    assert (last.stage, last.message) == (None, WORD)
 
 
 async def test_in_a_result(stores: Stores) -> None:
@@ -66,8 +66,8 @@ async def test_in_an_error_that_is_retried(stores: Stores) -> None:
 
 async def test_in_a_wish_to_cancel_and_in_a_reopening(stores: Stores) -> None:
     job = await stores.submit()
-    cancelled = await stores.jobs.cancel(job.id, WORD, WORD)
-    assert cancelled.error == JobError(ErrorKind.CANCELLED, WORD)
+    cancelled = await stores.jobs.cancel(job.id, WORD)
+    assert cancelled.error == JobError(ErrorKind.CANCELLED, "cancelled on request")
     reopened = await stores.jobs.reopen(job.id, WORD)
     assert [change.by for change in reopened.history] == ["ada", WORD, WORD]
     assert replace(reopened, history=()) == await stores.jobs.get(job.id)

@@ -82,8 +82,8 @@ def test_both_parts_say_what_became_of_it_what_was_asked_and_where_to_look() -> 
         text = part(message, kind)
         for words in (
             "Your request is done", "periodogram finished 1 min 30 s after it was requested.", "11.00 years",
-            "period", "peak", f"heliograph download {IDENTIFIER} --url https://heliograph.example.org", "help@example.org",
-            "my plot.png", "30.0 s", "1 min",
+            "period", "peak", "help@example.org", "my plot.png", "30.0 s", "1 min",
+            f"heliograph download {IDENTIFIER} --url https://heliograph.example.org",
         ):  # fmt: skip
             assert words in text, (kind, words)
 

@@ -13,9 +13,9 @@ OWN = {Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN}
     ("role", "actions"),
     [
         ("admin", set(Action)),
-        ("operator", OWN | {Action.SEE_ALL, Action.CHANGE_ALL}),
+        ("operator", OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL}),
         ("job manager", OWN | {Action.SEE_ALL}),
-        ("queue manager", OWN),
+        ("queue manager", OWN | {Action.SUBMIT_WITH_PRIORITY}),
         ("agent", {Action.SEE_OWN}),
         ("user", OWN),
         ("anonymous", {Action.SUBMIT, Action.SEE_OWN}),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def test_all_that_is_missing_is_told_at_once(environment: pytest.MonkeyPatch) ->
         ("SIGNING_KEYS", "short", "too weak: a key needs at least 32 bytes"),
         ("SIGNING_KEYS", f"{STRONG},short", "too weak"),
         ("SIGNING_KEYS", "ab" * 20, "repeats a few characters"),
+        ("SIGNING_KEYS", "0123456789abcdefg-0123456789abcdefg", "repeats a few characters"),
+        ("SIGNING_KEYS", "please change this before you go online", "reads like the placeholder"),
+        ("SIGNING_KEYS", "MySecretKeyForJwtTokens-0123456789", "reads like the placeholder"),
+        ("IDENTITY_KEY", "change-me-change-me-change-me-change-me", "too weak"),
         ("SIGNING_KEYS", "", "is empty"),
         ("SIGNING_KEYS", " , ", "is empty"),
         ("SIGNING_KEYS", f'["{STRONG}"', "begins as a JSON list"),
@@ -69,6 +74,12 @@ def test_all_that_is_missing_is_told_at_once(environment: pytest.MonkeyPatch) ->
         ("IDENTITY_KEY", "x" * 64, "repeats a few characters"),
         ("MONGODB_URL", "localhost:27017", "not of the form"),
         ("BUS_URL", "redis://localhost", "not of the form"),
+        ("BUS_URL", "amqp://ada:sword/fish@localhost:5672/", "is not a URL"),
+        ("BUS_URL", "amqp://ada:12/fish@localhost:5672/", "is not a URL"),
+        ("BUS_URL", "amqp://ada:sword#fish@localhost:5672/", "is not a URL"),
+        ("BUS_URL", "amqp://ada:sword@fish@localhost:5672/", "is not a URL"),
+        ("BUS_URL", "amqp://ada:swordfish@localhost:rabbit/", "is not a URL"),
+        ("BUS_URL", "amqp://", "is not a URL"),
         ("PUBLIC_URL", "heliograph.example.org", "not of the form"),
         ("PORT", "eighty", "integer"),
         ("LOG_LEVEL", "loud", "not of the form"),
@@ -83,6 +94,7 @@ def test_what_is_wrong_is_named_and_not_repeated(
     assert f"HELIOGRAPH_{name} " in told
     assert words in told
     assert STRONG not in told
+    assert "fish" not in told
 
 
 @pytest.mark.parametrize("value", [f"{STRONG},{OTHER}", f" {STRONG} , {OTHER} ", json.dumps([STRONG, OTHER])])
@@ -126,3 +138,19 @@ def test_no_secret_shows_in_a_representation(environment: pytest.MonkeyPatch) ->
     environment.setenv("HELIOGRAPH_BUS_URL", "amqp://ada:swordfish@localhost/")
     shown = repr(ApiSettings.load())
     assert not any(secret in shown for secret in (STRONG, OTHER, "swordfish"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["amqp://localhost", "amqp://ada:sword%2Ffish%40@rabbit:5672/", "amqps://rabbit/%2Fvhost?heartbeat=10", "memory://",
+     "amqp://ada:swordfish@[::1]:5672/"],
+)  # fmt: skip
+def test_an_address_of_the_bus_is_taken(environment: pytest.MonkeyPatch, url: str) -> None:
+    environment.setenv("HELIOGRAPH_BUS_URL", url)
+    assert ApiSettings.load().bus_url == url
+
+
+def test_random_keys_of_any_form_are_strong(environment: pytest.MonkeyPatch) -> None:
+    keys = [make(32) for make in (secrets.token_hex, secrets.token_urlsafe) for _ in range(200)]
+    environment.setenv("HELIOGRAPH_SIGNING_KEYS", ",".join(keys))
+    assert len(ApiSettings.load().signing_keys) == 400

@@ -73,7 +73,7 @@ def test_another_key_or_garbage_does_not_hold(token: str) -> None:
         TOKENS.verify(token)
 
 
-@pytest.mark.parametrize("exp", [None, "never", [], 1e400])
+@pytest.mark.parametrize("exp", [None, "never", [], 1e400, 10**400])
 def test_an_expiry_of_nonsense_does_not_hold(exp: Any) -> None:
     payload = jwt.api_jws.PyJWS().encode(_json({"sub": "ada", "exp": exp}), KEY, algorithm="HS256")
     with pytest.raises(UnauthenticatedError):
@@ -96,6 +96,24 @@ def test_a_subject_is_a_text_that_can_be_printed(subject: Any) -> None:
     token = jwt.api_jws.PyJWS().encode(_json({"sub": subject, "exp": 4e9}), KEY, algorithm="HS256")
     with pytest.raises(UnauthenticatedError):
         TOKENS.verify(token)
+
+
+@pytest.mark.parametrize("claim", ["sub", "email"])
+def test_nobody_is_called_as_those_without_a_token_are(claim: str) -> None:
+    with pytest.raises(UnauthenticatedError, match="without a token"):
+        TOKENS.verify(raw(**{claim: "anonymous"}))
+
+
+@pytest.mark.parametrize("claims", [{"nbf": float("inf")}, {"nbf": 10**400}], ids=["infinite", "huge"])
+def test_a_beginning_of_nonsense_does_not_hold(claims: dict[str, Any]) -> None:
+    with pytest.raises(UnauthenticatedError):
+        TOKENS.verify(jwt.api_jws.PyJWS().encode(_json({"sub": "ada", "exp": 4e9} | claims), KEY, algorithm="HS256"))
+
+
+def test_a_token_is_not_longer_than_a_header_may_be() -> None:
+    assert TOKENS.verify(raw(sub="ada", name="n" * 5000)).subject == "ada"
+    with pytest.raises(UnauthenticatedError, match="longer than 8192"):
+        TOKENS.verify(raw(sub="ada", name="n" * 6200))
 
 
 def test_without_a_subject_the_email_stands_for_it() -> None:

@@ -12,6 +12,7 @@ from heliograph.jobs.model import Artifact, Change, Job, JobError
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.wire import ArtifactView, HistoryPage, JobView, Moment, Submission, job_json
 from heliograph.wire.jobs import history_json
+from heliograph_periodogram import periodogram
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
 MINIMAL: dict[str, Any] = {
@@ -86,5 +87,8 @@ def test_a_submission_is_small_when_it_says_little() -> None:
 
 
 @pytest.mark.parametrize("example", Submission.model_json_schema()["examples"])
-def test_the_examples_are_submissions(example: dict[str, Any]) -> None:
-    assert Submission.model_validate(example)
+def test_the_examples_are_submissions_that_their_backend_takes(example: dict[str, Any]) -> None:
+    submission = Submission.model_validate(example)
+    assert submission.backend == periodogram.name
+    taken = periodogram.parse(submission.parameters, {})
+    assert taken.model_fields_set == submission.parameters.keys()

@@ -4,16 +4,13 @@ import contextlib
 import signal
 import sys
 
-import uvicorn
-
 from heliograph import faults
+from heliograph.background import exit_code
 from heliograph.logs import configure_logging
 from heliograph_api.app import create_app
-from heliograph_api.server import Server
+from heliograph_api.server import Server, config
 from heliograph_api.settings import ApiSettings
 
-KEEP_ALIVE_SECONDS = 30
-GRACE_SECONDS = 10
 STARTUP_FAILURE = 3  # as uvicorn itself ends
 
 
@@ -25,19 +22,7 @@ def main() -> None:
     # After a clean shutdown uvicorn raises the signal once more: to a supervisor this end is one as asked for.
     signal.signal(signal.SIGTERM, _end)
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,  # a query string may hold a token; the metrics count requests by route
-        log_level="warning",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-    )
-    server = Server(app, config)
+    server = Server(app, config(app, settings))
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
@@ -45,7 +30,7 @@ def main() -> None:
 
 
 def _end(*_: object) -> None:
-    sys.exit(0)
+    sys.exit(exit_code())
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 import hmac
 from datetime import timedelta
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
 from heliograph.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
-from heliograph.identity.roles import Action
+from heliograph.identity.roles import Action, roles_that_may
 from heliograph.identity.tokens import Identity
 from heliograph.ids import new_id
 from heliograph.jobs.model import NewJob
@@ -56,6 +57,11 @@ class Admission:
         missing = set(entry.announced.roles) - caller.roles
         if missing:
             raise ForbiddenError(f"the backend {submission.backend} needs these roles: {', '.join(sorted(missing))}")
+        _require_priority(submission.priority, caller)
+        # Before the parameters are judged: a fault quotes the value at fault.
+        secrets = islice(entry.secrets_given(submission.parameters), MOST_FAULTS)
+        if secret := [FieldError(path, "secret parameters cannot be kept yet") for path in secrets]:
+            raise invalid(secret)
         faults = entry.faults(submission.parameters)
         if faults:
             raise invalid(faults)
@@ -78,9 +84,11 @@ class Admission:
             raise InvalidInputError.of("backend", f"no worker has announced a backend {name}") from error
 
     async def _inputs(self, entry: Entry, parameters: dict[str, Any], caller: Identity) -> tuple[str, ...]:
-        places = {upload: path for path, upload in entry.uploads(parameters)}
-        if len(places) > MOST_INPUTS:
-            raise InvalidInputError.of("parameters", f"they name more than {MOST_INPUTS} uploads")
+        places: dict[str, str] = {}
+        for path, upload in entry.uploads(parameters):
+            places[upload] = path
+            if len(places) > MOST_INPUTS:
+                raise InvalidInputError.of("parameters", f"they name more than {MOST_INPUTS} uploads")
         for upload, path in places.items():
             try:
                 owner = (await self._uploads.find(upload)).owner
@@ -116,12 +124,32 @@ def _parse(body: Any) -> Submission:
     if not isinstance(body, dict):
         raise InvalidInputError.of("", "the body is not a JSON object")
     try:
-        return Submission.model_validate(body)
+        return Submission.model_validate(_shortened(body))
     except ValidationError as error:
         raise invalid([
             FieldError(_path(fault["loc"], body), fault["msg"].removeprefix("Value error, "))
             for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]) from error  # fmt: skip
+
+
+def _shortened(body: dict[str, Any]) -> dict[str, Any]:
+    """Leave out names beyond the faults that are told: Pydantic takes 5 us for each, and a body can hold 100,000."""
+    known = {name: body[name] for name in Submission.model_fields if name in body}
+    unknown = dict.fromkeys(islice((name for name in body if name not in known), MOST_FAULTS + 1))
+    notify = known.get("notify")
+    if isinstance(notify, dict):
+        known["notify"] = {name: _few(inner) for name, inner in _few(notify).items()}
+    return known | unknown
+
+
+def _few(value: Any) -> Any:
+    return dict(islice(value.items(), MOST_FAULTS + 1)) if isinstance(value, dict) else value
+
+
+def _require_priority(priority: int, caller: Identity) -> None:
+    if priority > 0 and not caller.may(Action.SUBMIT_WITH_PRIORITY):
+        who = ", ".join(roles_that_may(Action.SUBMIT_WITH_PRIORITY))
+        raise InvalidInputError.of("priority", f"above 0 is for these roles: {who}")
 
 
 def _path(location: tuple[int | str, ...], body: Any) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -10,14 +10,16 @@ import jsonschema_rs
 import structlog
 
 from heliograph.announcements import Announced, Announcements
-from heliograph.errors import FieldError, NotFoundError
+from heliograph.errors import FieldError, InvalidInputError, NotFoundError
+from heliograph.json_text import json_text
 from heliograph.storage import StoreUnavailableError
-from heliograph_api.file_parameters import file_parameters
+from heliograph_api.marked_parameters import MarkedPlaces, is_file, is_secret
 
 _log = structlog.get_logger()
 
 REFRESH_SECONDS = 2.0
 MOST_FAULTS = 20  # told at a time; a body of 1 MB can hold half a million
+_LONG_PARAMETERS = 16 * 1024  # bytes; describing every fault takes 15 us and more for each, and a body can hold 100,000
 _LONGEST_MESSAGE = 300  # characters; a message quotes the value at fault, which may be the whole body
 
 
@@ -26,18 +28,48 @@ class Entry:
     """A backend and its compiled schema."""
 
     announced: Announced
-    validator: Any  # jsonschema_rs.Validator; a protocol of several classes there
+    validator: Any  # jsonschema_rs.Validator, a protocol of several classes there; None where the schema is of no use
+    files: MarkedPlaces
+    secrets: MarkedPlaces
+
+    @classmethod
+    def of(cls, announced: Announced) -> "Entry":
+        """Compile a backend's schema. One that refers to another address is of no use: nothing is fetched for it."""
+        schema = announced.parameters_schema
+        try:
+            validator = jsonschema_rs.validator_for(schema, offline=True)
+        except (ValueError, jsonschema_rs.ValidationError) as error:
+            _log.warning("a backend's schema cannot be used", backend=announced.name, why=str(error).splitlines()[0])
+            validator = None
+        return cls(announced, validator, MarkedPlaces(schema, is_file), MarkedPlaces(schema, is_secret))
 
     def faults(self, parameters: dict[str, Any]) -> list[FieldError]:
-        """Return what is wrong with parameters, the first 20 faults; nothing where they fit."""
+        """Return what is wrong with parameters, the first 20 faults, of long ones the first; nothing where they fit.
+
+        Raises
+        ------
+        InvalidInputError
+            The schema cannot be used, so that nothing can be judged.
+        """
+        if self.validator is None:
+            raise InvalidInputError.of("backend", "its schema cannot be used; its author has to mend it")
         if self.validator.is_valid(parameters):
             return []
-        return list(islice(_field_errors(self.validator.iter_errors(parameters)), MOST_FAULTS))
+        if len(json_text(parameters)) <= _LONG_PARAMETERS:
+            return list(islice(_field_errors(self.validator.iter_errors(parameters)), MOST_FAULTS))
+        try:
+            self.validator.validate(parameters)
+        except jsonschema_rs.ValidationError as error:
+            return list(islice(_field_errors([error]), MOST_FAULTS))
+        return []
 
     def uploads(self, parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield each place in the parameters that names an upload (``parameters.table``), and the upload's id."""
-        schema = self.announced.parameters_schema
-        return file_parameters(schema, parameters, schema.get("$defs", {}), "parameters")
+        return ((path, value) for path, value in self.files.find(parameters) if isinstance(value, str))
+
+    def secrets_given(self, parameters: dict[str, Any]) -> Iterator[str]:
+        """Yield each place in the parameters that holds a secret (``parameters.password``)."""
+        return (path for path, value in self.secrets.find(parameters) if value is not None)
 
 
 class Registry:
@@ -69,12 +101,9 @@ class Registry:
         for backend in announced:
             known = self._entries.get(backend.name)
             if known and known.announced.revision == backend.revision:
-                entries[backend.name] = Entry(backend, known.validator)
-                continue
-            try:
-                entries[backend.name] = Entry(backend, jsonschema_rs.validator_for(backend.parameters_schema))
-            except (ValueError, jsonschema_rs.ValidationError) as error:
-                _log.warning("a backend's schema cannot be used", backend=backend.name, why=str(error))
+                entries[backend.name] = replace(known, announced=backend)
+            else:
+                entries[backend.name] = Entry.of(backend)
         self._entries = entries
         return announced
 

@@ -10,6 +10,8 @@ from heliograph.identity.tokens import LEAST_KEY_BYTES
 from heliograph.settings import ServiceSettings
 
 _MEBIBYTE = 1024 * 1024
+_LEAST_CHARACTERS = 10  # different ones; of a random key in hex, 32 characters long, one in 100,000 has fewer
+_PLACEHOLDERS = ("change", "secret", "password", "example", "placeholder")
 
 
 class ApiSettings(ServiceSettings):
@@ -63,5 +65,13 @@ class ApiSettings(ServiceSettings):
 def _require_strong(key: str) -> None:
     if len(key.encode()) < LEAST_KEY_BYTES:
         raise ValueError(f"is too weak: a key needs at least {LEAST_KEY_BYTES} bytes")
-    if len(set(key)) < 8:
+    if len(set(key)) < _LEAST_CHARACTERS or _is_repeated(key):
         raise ValueError("is too weak: it repeats a few characters")
+    if any(word in key.casefold() for word in _PLACEHOLDERS):
+        raise ValueError("is too weak: it reads like the placeholder of an example")
+
+
+def _is_repeated(key: str) -> bool:
+    """Say whether a key is one piece twice or more, the last perhaps without its end."""
+    pieces = (key[:length] for length in range(1, (len(key) + 1) // 2 + 1))
+    return any((piece * len(key)).startswith(key) for piece in pieces)

@@ -19,6 +19,8 @@ from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
 from heliograph_standalone.mongod_binary import MongodError
 from heliograph_standalone.standalone import Standalone
+from heliograph_worker.scratch import ScratchError
+from heliograph_worker.undumpable import forbid_looking_inside
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="All of Heliograph in one process.")
 
@@ -68,10 +70,14 @@ async def _demo(home: Path, results: Path) -> bool:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
+    """Run a standalone within, and say in a sentence what keeps it from starting."""
+    forbid_looking_inside()
     try:
         yield
     except MongodError as error:
         sys.exit(error.message)
+    except ScratchError as error:
+        sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(130)
 

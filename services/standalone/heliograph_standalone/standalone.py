@@ -6,14 +6,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import uvicorn
-
 from heliograph.bus.memory import MemoryBus
 from heliograph.identity.tokens import Tokens
 from heliograph.serving import Service
 from heliograph.storage import Database
 from heliograph_api.app import create_app
-from heliograph_api.server import Server
+from heliograph_api.server import Server, config
 from heliograph_api.settings import ApiSettings
 from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
@@ -81,10 +79,7 @@ class Standalone(Service):
         worker = WorkerSettings.model_validate({**shared, "scratch": self._home / "scratch", "metrics_port": None})
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
         app = create_app(api, database=database, bus=bus)
-        config = uvicorn.Config(
-            app, host=HOST, port=self._port, access_log=False, log_level="warning", timeout_graceful_shutdown=5
-        )
-        server = _Server(app, config)
+        server = _Server(app, config(app, api))
         await stack.enter_async_context(server.serving())
         await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))

@@ -20,13 +20,16 @@ from heliograph.jobs.states import ErrorKind, State
 from heliograph.jobs.store import ClaimStore, LogStore
 from heliograph.jobs.store.claims import Finish, Progress
 from heliograph.storage import Files, StoreUnavailableError
-from heliograph_worker.task import Outcome, OutcomeKind
+from heliograph_worker.task import Outcome, OutcomeKind, StopReason
 
 _log = structlog.get_logger(__name__)
 
 PROGRESS_SECONDS = 1.0  # progress is told at most this often for each job
 RETRY_SECONDS = 1.0
 REQUEUE_AT_ONCE = timedelta(0)
+HAND_BACK_SECONDS = 5.0  # to say that a job is handed back; its lease running out says it as well
+RESULT_SECONDS = 15.0  # for a result to be stored once the worker closes; without it the code runs again
+_LOG_CHUNKS = 1 << 20  # more than one attempt has: a log's head and tail are half as many bytes
 
 
 class Attempt:
@@ -47,7 +50,8 @@ class Attempt:
         self._message: str | None = None
         self._telling: asyncio.Task[None] | None = None
         self._chunks: list[bytes] = []
-        self._written = 0
+        # A job that is handed back has an attempt of the same number later: its log follows the first one's.
+        self._written = job.seq * _LOG_CHUNKS
         self._writing: asyncio.Task[None] | None = None
 
     async def progress(
@@ -83,9 +87,33 @@ class Attempt:
                 await asyncio.sleep(RETRY_SECONDS)
         self._artifacts[name] = Artifact(name, stored.id, media_type, stored.bytes, stored.sha256)
 
-    async def end(self, outcome: Outcome, backend: Backend | None) -> bool:
-        """Write the attempt's end, however long the database takes; False where the lease went to somebody else."""
+    async def end(self, outcome: Outcome, backend: Backend | None, closing: asyncio.Event) -> bool:
+        """Write the attempt's end, however long the database takes; False where the lease went to somebody else.
+
+        Once the worker closes, it waits for ``RESULT_SECONDS`` at most, and to hand a job back ``HAND_BACK_SECONDS``.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The worker closes, and the database stayed away: the lease runs out, and the job is run again.
+        """
         faults.reach(faults.Point.FINISHED_NOT_WRITTEN)
+        writing = asyncio.create_task(self._write_end(outcome, backend))
+        closes = asyncio.create_task(closing.wait())
+        seconds = HAND_BACK_SECONDS
+        try:
+            if outcome.reason is not StopReason.SHUTDOWN:
+                seconds = RESULT_SECONDS
+                await asyncio.wait({writing, closes}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writing}, timeout=seconds)
+            if writing.done():
+                return writing.result()
+            raise StoreUnavailableError(f"the end of the job {self._job.id} could not be written")
+        finally:
+            for task in filter(None, (closes, writing, self._writing)):
+                task.cancel()
+
+    async def _write_end(self, outcome: Outcome, backend: Backend | None) -> bool:
         if self._telling:
             self._telling.cancel()
             await asyncio.wait({self._telling})
@@ -127,10 +155,11 @@ def finish_of(outcome: Outcome, job: Job, backend: Backend | None, artifacts: tu
         case OutcomeKind.DONE:
             return Finish(State.DONE, result=outcome.result, artifacts=artifacts)
         case OutcomeKind.CANCELLED:
-            error = JobError(ErrorKind.CANCELLED, "cancelled on request")
-            return Finish(State.CANCELLED, error=error, artifacts=artifacts)
+            return Finish(State.CANCELLED, artifacts=artifacts)  # the store says why
+        case OutcomeKind.STOPPED if outcome.reason is StopReason.SHUTDOWN:
+            return Finish(State.QUEUED, artifacts=artifacts, hands_back=True)
         case OutcomeKind.STOPPED:
-            error = JobError(ErrorKind.LOST, "its worker was shut down")
+            error = JobError(ErrorKind.LOST, "its process was told to stop")
             return Finish(State.FAILED, error=error, artifacts=artifacts, retry_after=REQUEUE_AT_ONCE)
         case OutcomeKind.FAILED:
             error = outcome.error or JobError(ErrorKind.FATAL, "the backend failed")

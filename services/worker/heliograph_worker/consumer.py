@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -25,6 +26,8 @@ from heliograph_worker.leases import BEATS_OF_LEASE, Leases
 from heliograph_worker.pool import Pool
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
 
+_T = TypeVar("_T")
+
 _log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 2.0  # without a hint, work is found this late
@@ -33,6 +36,8 @@ RETRY_SECONDS = 0.5
 
 RUNNING = Gauge("heliograph_worker_running_jobs", "Jobs that run now")
 ENDED = Counter("heliograph_worker_attempts_total", "Attempts that ended", ("backend", "outcome"))
+
+HANDED_BACK = Outcome(OutcomeKind.STOPPED, reason=StopReason.SHUTDOWN)
 
 
 class Consumer:
@@ -67,6 +72,8 @@ class Consumer:
         self._slot_freed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._hints: Subscription | None = None
+        self._closes = False  # nothing new begins
+        self._closing = asyncio.Event()  # what runs has had its time
 
     @property
     def running(self) -> int:
@@ -96,12 +103,19 @@ class Consumer:
                     continue
                 self._take(job)
         finally:
+            self._closes = True
             await self._hints.close()
 
     async def drain(self, seconds: float) -> None:
-        """Let running jobs end for a while, then hand back those that are left."""
+        """Let running jobs end for a while, then hand back those that are left: that costs them no attempt.
+
+        It ends whether the database is there or not: what cannot be written within ``attempt.RESULT_SECONDS`` (a
+        result) or ``attempt.HAND_BACK_SECONDS`` (that a job was handed back) is given up, and the lease runs out.
+        """
+        self._closes = True
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=seconds)
+        self._closing.set()
         for job in list(self._jobs):
             self._pool.stop(job.get_name(), StopReason.SHUTDOWN)
         if self._jobs:
@@ -151,8 +165,13 @@ class Consumer:
         attempt = Attempt(job, self._worker, self._claims, self._logs, self._artifacts, self._bus)
         try:
             outcome = await self._execute(job, attempt)
+            if outcome.kind is OutcomeKind.STOPPED and outcome.reason is None and self._closes:
+                outcome = HANDED_BACK  # a supervisor that signals all processes told the job before it told us
             ENDED.labels(job.backend, outcome.kind).inc()
-            written = await attempt.end(outcome, backend)
+            written = await attempt.end(outcome, backend, self._closing)
+        except StoreUnavailableError:
+            _log.warning("stopped without the database: the job runs again", job=job.id, outcome=outcome.kind)
+            return
         finally:
             self.leases.let_go(job.id, job.lease.token)
         if written:
@@ -164,14 +183,16 @@ class Consumer:
         assert job.lease
         with tempfile.TemporaryDirectory(dir=self._pool.folder) as folder:
             try:
-                inputs = await self._fetch_inputs(job, Path(folder))
+                inputs = await self._unless_closing(self._fetch_inputs(job, Path(folder)))
             except NotFoundError as error:
                 return _failed(ErrorKind.USAGE, f"an input file is gone: {error.message}")
             except OSError as error:
                 return _failed(ErrorKind.TRANSIENT, f"its input files could not be fetched: {error}")
+            if inputs is None or self._closing.is_set():  # ``drain`` did not find it in the pool
+                return HANDED_BACK
             task = Task(
                 token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
-                parameters=job.parameters, inputs=inputs,
+                parameters=job.parameters, inputs=inputs, owner=job.owner,
                 timeout=timeout_of(job, self._catalogue.backends.get(job.backend or "")),
             )  # fmt: skip
             return await self._pool.run(task, attempt)
@@ -183,6 +204,17 @@ class Consumer:
                 return await fetch_inputs(job, self._uploads, folder)
             except StoreUnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _unless_closing(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Do some work; None where the worker closes before it is done."""
+        working, closing = asyncio.create_task(work), asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait({working, closing}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            closing.cancel()
+            working.cancel()
+            await asyncio.wait({working})  # what it writes to is removed next
 
     async def _wait_for_slot(self) -> None:
         """Wait for a slot; one who is full for a while stops taking hints that others could use."""

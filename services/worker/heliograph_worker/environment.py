@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 _OURS = "HELIOGRAPH_"
 _SECRET_NAME = re.compile(
-    r"SECRET|TOKEN|PASSW|PWD$|CREDENTIAL|PRIVATE|AUTH|COOKIE|SIGNING|(^|_)PASS$|(API|ACCESS|SEAL|IDENTITY)_?KEY|_KEYS?$|DSN$",
+    r"SECRET|TOKEN|PASSW|(?<!^)(?<!^OLD)PWD$|(^|_)PAT(_|$)|CREDENTIAL|PRIVATE|AUTH|COOKIE|SIGNING|(^|_)PASS$|(API|ACCESS|SEAL|IDENTITY)_?KEY|_KEYS?$|DSN$",
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE)  # a URL with a password in it

@@ -39,7 +39,7 @@ class Stop:
         """Return what comes of an attempt that was stopped."""
         if self.reason is StopReason.CANCELLED:
             return Outcome(OutcomeKind.CANCELLED)
-        return Outcome(OutcomeKind.STOPPED)
+        return Outcome(OutcomeKind.STOPPED, reason=self.reason)
 
 
 class Execution:

@@ -26,9 +26,10 @@ _JOBS_PER_CHILD = 200  # then it is replaced: what plugins leak adds up. A start
 class Pool:
     """Runs up to ``slots`` tasks at a time, each in a child process of its own.
 
-    A child that served well serves again, by preference for the backend that it has imported. One spare is kept warm,
-    so that a task need not wait for an interpreter to start. A child whose job timed out, was stopped, crashed or left
-    threads or processes behind is thrown away.
+    A child that served well serves again, by preference for the backend that it has imported, but never for another
+    owner: what a backend keeps in its modules is nobody else's business. One fresh spare is kept warm, so that a task
+    need not wait for an interpreter to start; there is at most one process more than there are slots. A child whose job
+    timed out, was stopped, crashed or left threads or processes behind is thrown away.
 
     Parameters
     ----------
@@ -78,6 +79,11 @@ class Pool:
     def folder(self) -> Path:
         """The folder of this worker alone: what is put there goes with it, at the latest when the next one starts."""
         return self._scratch.folder
+
+    @property
+    def processes(self) -> int:
+        """How many child processes there are, or are on their way."""
+        return self._busy + len(self._idle) + self._starting()
 
     async def start(self) -> None:
         """Clear away what dead workers left, and start the first child.
@@ -138,7 +144,7 @@ class Pool:
         child: ChildProcess | None = None
         reusable = False
         try:
-            child = await self._take(task.backend)
+            child = await self._take(task)
             self._keep_spare()
             async with self._scratch.attempt() as folder:
                 execution = Execution(child, source, task, folder, observer, stop)
@@ -154,18 +160,31 @@ class Pool:
             if child:
                 self._give_back(child, task.backend, reusable=reusable)
 
-    async def _take(self, backend: str) -> ChildProcess:
-        """Get a child: one that knows the backend, else a fresh one, else any."""
+    async def _take(self, task: Task) -> ChildProcess:
+        """Get a child for the owner: one that knows the backend, else a fresh one, else one that was theirs before."""
         for child in [child for child in self._idle if not child.alive]:
             self._idle.remove(child)
             self._later(child.kill())
-        if not self._idle and self._spare:
+        if self._spare and not self._usable(task):
             await asyncio.wait({self._spare})  # sooner ready than another one
-        if not self._idle:
-            return await self._new()
-        best = min(self._idle, key=lambda child: (backend not in child.ran, bool(child.ran)))
-        self._idle.remove(best)
-        return best
+        if usable := self._usable(task):
+            child = min(usable, key=lambda child: (task.backend not in child.ran, bool(child.ran)))
+            self._idle.remove(child)
+        else:
+            self._make_room()
+            child = await self._new()
+        child.owner = task.owner
+        return child
+
+    def _usable(self, task: Task) -> list[ChildProcess]:
+        return [child for child in self._idle if child.owner is None or child.owner == task.owner]
+
+    def _make_room(self) -> None:
+        """End those children that have waited longest for another job of their owner's."""
+        used = [child for child in self._idle if child.owner is not None]
+        for child in used[: max(0, self.processes - self._slots - 1)]:
+            self._idle.remove(child)
+            self._later(child.kill())
 
     def _give_back(self, child: ChildProcess, backend: str, *, reusable: bool) -> None:
         child.jobs += 1
@@ -177,9 +196,11 @@ class Pool:
         self._keep_spare()
 
     def _keep_spare(self) -> None:
-        """See that a child is ready, or on its way, for the next task, where a slot is left for one."""
-        if self._open and not self._idle and not self._starting() and self._busy < self._slots:
+        """See that a fresh child is ready, or on its way, for the next task, where a slot is left for one."""
+        has_fresh = any(child.owner is None for child in self._idle)
+        if self._open and not has_fresh and not self._starting() and self._busy < self._slots:
             self._spare = self._later(self._start_spare())
+        self._make_room()
 
     async def _start_spare(self) -> None:
         try:

@@ -35,7 +35,7 @@ class ChildStartError(Exception):
 class ChildProcess:
     """One child: started once, asked for one job at a time, ended by closing its control socket.
 
-    ``ran`` holds the backends that it has imported.
+    ``ran`` holds the backends that it has imported, ``owner`` whose jobs it runs; None while it has run none.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
@@ -44,6 +44,7 @@ class ChildProcess:
         self._received = bytearray()
         self._ended = asyncio.create_task(self._hang_up_at_end())
         self.ran: set[str] = set()
+        self.owner: str | None = None
         self.jobs = 0
 
     @classmethod

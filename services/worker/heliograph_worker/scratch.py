@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -16,7 +17,14 @@ import structlog
 
 from heliograph_worker.folder import Folder
 
+_LOCK_NAME = re.compile(r"[0-9]+-[0-9a-f]{6}\.lock")
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
 _log = structlog.get_logger(__name__)
+
+
+class ScratchError(Exception):
+    """The scratch folder cannot be used, and why."""
 
 
 class Scratch:
@@ -38,10 +46,18 @@ class Scratch:
         return self._own
 
     def open(self) -> None:
-        """Remove what dead workers left, and make a folder of our own."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        for lock in self._root.glob("*.lock"):
-            _remove_if_dead(lock)
+        """Remove what dead workers left, and make a folder of our own.
+
+        Raises
+        ------
+        ScratchError
+            Others than this process's user could meddle with the root.
+        """
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_ours(self._root)
+        for path in self._root.iterdir():
+            if _LOCK_NAME.fullmatch(path.name):
+                _remove_if_dead(path)
         while self._lock is None:
             name = f"{os.getpid()}-{secrets.token_hex(3)}"
             self._lock = _acquire(self._root / f"{name}.lock")
@@ -67,6 +83,20 @@ class Scratch:
             await asyncio.to_thread(_remove, folder.root)
 
 
+def _require_ours(root: Path) -> None:
+    """Whoever may write there could have us remove, or run jobs in, what they put there."""
+    about = root.lstat()
+    if not stat.S_ISDIR(about.st_mode):
+        raise ScratchError(f"the scratch folder {root} is no folder: set HELIOGRAPH_SCRATCH to another")
+    if about.st_uid != os.geteuid():
+        raise ScratchError(
+            f"the scratch folder {root} belongs to user {about.st_uid}, and this is user {os.geteuid()}: "
+            "set HELIOGRAPH_SCRATCH to a folder of this user's"
+        )
+    if about.st_mode & _WRITABLE_BY_OTHERS:
+        raise ScratchError(f"the scratch folder {root} may be written by other users: run chmod 700 {root}")
+
+
 def _acquire(lock: Path) -> int | None:
     """Make and lock a lock file; None where another worker, cleaning up, took it for a dead one's first."""
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -80,17 +110,19 @@ def _acquire(lock: Path) -> int | None:
 
 def _remove_if_dead(lock: Path) -> None:
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return  # gone, or no file of a worker's
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return  # its worker lives
     else:
-        _remove(lock.with_suffix(""))
+        folder = lock.with_suffix("")
+        if not folder.is_symlink():
+            _remove(folder)
         lock.unlink(missing_ok=True)
-        _log.info("scratch.removed", folder=str(lock.with_suffix("")))
+        _log.info("scratch.removed", folder=str(folder))
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,7 @@ class WorkerSettings(ServiceSettings):
         default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=1000, description="How many jobs run at a time"
     )
     scratch: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / "heliograph-scratch",
+        default_factory=lambda: Path(tempfile.gettempdir()) / f"heliograph-scratch-{os.getuid()}",
         description="Where jobs get their working folders",
     )
     memory_limit_bytes: int | None = Field(

@@ -15,7 +15,8 @@ class Task:
     """One attempt at a job.
 
     ``token`` is unique to the attempt (its lease's); ``parameters`` is a JSON value in which a file parameter holds
-    an upload's id; ``inputs`` maps these ids to local files; without ``timeout`` it may run for ever.
+    an upload's id; ``inputs`` maps these ids to local files; without ``timeout`` it may run for ever; no process runs
+    the tasks of two owners.
     """
 
     token: str
@@ -25,6 +26,7 @@ class Task:
     parameters: Any
     timeout: timedelta | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    owner: str = ""
 
 
 class StopReason(StrEnum):
@@ -46,11 +48,15 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt: a ``result`` (a JSON value) where it is done, an ``error`` where it failed."""
+    """What came of an attempt: a ``result`` (a JSON value) where it is done, an ``error`` where it failed.
+
+    ``reason`` says why it was stopped; without one, a signal reached its process from elsewhere.
+    """
 
     kind: OutcomeKind
     result: Any = None
     error: JobError | None = None
+    reason: StopReason | None = None
 
 
 class Observer(Protocol):

@@ -1,4 +1,9 @@
-"""What the author of a backend imports: the decorator, the parameters' file type, the job's context, the errors."""
+"""What the author of a backend imports: the decorator, the parameters' file type, the job's context, the errors.
+
+A process runs many jobs of one owner, one after the other, and never another owner's. Between them the environment, the
+umask, timers and signal handlers are put back as they were after the backend's import; module globals persist: use them
+for what takes long to load, and keep no state of a job there.
+"""
 
 from heliograph.backends.backend import Backend, backend
 from heliograph.backends.context import JobContext

@@ -20,6 +20,7 @@ class Action(StrEnum):
     """What a role may allow."""
 
     SUBMIT = "submit jobs"
+    SUBMIT_WITH_PRIORITY = "submit with priority"
     SEE_OWN = "see one's own jobs"
     SEE_ALL = "see everybody's jobs"
     CHANGE_OWN = "cancel and retry one's own jobs"
@@ -29,12 +30,12 @@ class Action(StrEnum):
 
 _OWN = frozenset({Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN})
 
-# Queue managers and agents act on pull queues; what they may do there comes with those.
+# What queue managers and agents may do on pull queues comes with those.
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action),
-    Role.OPERATOR: _OWN | {Action.SEE_ALL, Action.CHANGE_ALL},
+    Role.OPERATOR: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL},
     Role.JOB_MANAGER: _OWN | {Action.SEE_ALL},
-    Role.QUEUE_MANAGER: _OWN,
+    Role.QUEUE_MANAGER: _OWN | {Action.SUBMIT_WITH_PRIORITY},
     Role.AGENT: frozenset({Action.SEE_OWN}),
     Role.USER: _OWN,
     Role.ANONYMOUS: frozenset({Action.SUBMIT, Action.SEE_OWN}),
@@ -46,3 +47,8 @@ _KNOWN = {role.value: role for role in Role}
 def may(roles: Iterable[str], action: Action) -> bool:
     """Say whether one of the roles allows the action; words that are no role of the platform allow nothing."""
     return any(action in ALLOWED[_KNOWN[role]] for role in roles if role in _KNOWN)
+
+
+def roles_that_may(action: Action) -> tuple[Role, ...]:
+    """Return the roles that allow it, in the order of the table."""
+    return tuple(role for role, allowed in ALLOWED.items() if action in allowed)

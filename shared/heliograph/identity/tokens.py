@@ -16,7 +16,8 @@ from heliograph.errors import ForbiddenError, UnauthenticatedError
 from heliograph.identity.roles import Action, Role, may
 
 ALGORITHM = "HS256"
-MOST_KNOWN = 4096  # of about 1 kB each; verifying one costs 50 us, a tenth of a submission
+MOST_KNOWN = 4096  # verifying one costs 50 us, a tenth of a submission; one takes about 1 kB, and at most some 30
+MOST_TOKEN_CHARACTERS = 8192  # as much as most web servers take as a header
 LEAST_KEY_BYTES = 32  # RFC 7518, 3.2: a key at least as long as the hash
 
 
@@ -62,14 +63,16 @@ class Tokens:
         UnauthenticatedError
             It is expired, was signed with another key, or is no token of this kind.
         """
+        if len(token) > MOST_TOKEN_CHARACTERS:
+            raise UnauthenticatedError(f"the token is not valid: it is longer than {MOST_TOKEN_CHARACTERS} characters")
         known = self._known.get(token)
         if known and known[1] > time.time():
             return known[0]
-        claims = self._decode(token)
+        claims, expiry = self._decode(token)
         identity = _identity(claims)
         if len(self._known) >= MOST_KNOWN:
             del self._known[next(iter(self._known))]  # the oldest; it is verified anew when it comes again
-        self._known[token] = identity, float(claims["exp"])
+        self._known[token] = identity, expiry
         return identity
 
     def sign(self, subject: str, *, lifetime: timedelta, roles: Sequence[str] = (), **claims: object) -> str:
@@ -78,23 +81,22 @@ class Tokens:
         payload = {**claims, "sub": subject, "roles": list(roles), "iat": now, "exp": now + lifetime}
         return jwt.encode(payload, self._keys[0], algorithm=ALGORITHM)
 
-    def _decode(self, token: str) -> dict[str, Any]:
+    def _decode(self, token: str) -> tuple[dict[str, Any], float]:
         for key in self._keys:
             try:
                 claims: dict[str, Any] = jwt.decode(
                     token, key, algorithms=[ALGORITHM],
                     options={"require": ["exp"], "verify_aud": False, "verify_sub": False, "verify_iat": False},
                 )  # fmt: skip
+                return claims, float(claims["exp"])
             except jwt.InvalidSignatureError:
                 continue
             except jwt.ExpiredSignatureError as error:
                 raise UnauthenticatedError("the token has expired; log in again for a new one") from error
             except jwt.MissingRequiredClaimError as error:
                 raise UnauthenticatedError(f"the token lacks the claim {error.claim}") from error
-            except (jwt.PyJWTError, ValueError) as error:
+            except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
                 raise UnauthenticatedError("the token is not valid") from error
-            else:
-                return claims
         raise UnauthenticatedError("the token is not valid")
 
 
@@ -102,6 +104,8 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     subject = claims.get("sub") or claims.get("email")
     if not isinstance(subject, str) or not subject:
         raise UnauthenticatedError("the token names nobody: it has neither sub nor email")
+    if subject == ANONYMOUS.subject:
+        raise UnauthenticatedError("the token's subject stands for callers without a token")
     if not subject.isprintable():
         raise UnauthenticatedError("the token's subject holds characters that cannot be printed")
     listed = claims.get("roles") or ()

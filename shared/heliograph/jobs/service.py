@@ -47,10 +47,10 @@ class JobService:
         read = self._store.with_history if with_history else self._store.get
         return await read(identifier, owner=scope(caller))
 
-    async def cancel(self, identifier: str, caller: Identity, message: str | None = None) -> Job:
+    async def cancel(self, identifier: str, caller: Identity) -> Job:
         """Cancel a job: it ends now where it waits, else its holder is told to stop."""
         await self._require_change(identifier, caller)
-        job = await self._store.cancel(identifier, caller.subject, message)
+        job = await self._store.cancel(identifier, caller.subject)
         if job.state is State.CANCELLED:
             self._relay.nudge(job.id)
         elif job.state in HELD and job.lease:

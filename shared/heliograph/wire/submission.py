@@ -47,7 +47,7 @@ class Submission(BaseModel):
                 {
                     "backend": "periodogram",
                     "name": "sunspot cycle",
-                    "parameters": {"minimum_period": 2, "maximum_period": 100},
+                    "parameters": {"minimum_period_years": 2, "maximum_period_years": 100},
                 }
             ]
         },
@@ -57,7 +57,7 @@ class Submission(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=dict, description="As the backend's JSON Schema asks")
     name: _Line | None = Field(default=None, description="What people call it")
     group: _Line | None = Field(default=None, description="What it belongs to")
-    priority: StrictInt = Field(default=0, ge=-1000, le=1000, description="Higher goes first")
+    priority: StrictInt = Field(default=0, ge=-1000, le=1000, description="Higher goes first; above 0 takes a role")
     not_before: Moment | None = Field(default=None, description="Waits until then")
     start_before: Moment | None = Field(default=None, description="Cancelled when not begun by then")
     timeout_seconds: _Number | None = Field(default=None, gt=0, le=2_592_000, description="The longest it may run")

@@ -8,13 +8,17 @@ from heliograph.errors import NotFoundError
 from heliograph.identity.roles import Action
 from heliograph.wire import BackendPage, BackendView
 from heliograph_api.authentication import Caller
+from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
 router = APIRouter(prefix="/v1", tags=["backends"])
 
 
-@router.get("/backends", summary="List backends", response_model=BackendPage, responses=problems(401))
+@router.get(
+    "/backends", summary="List backends", response_model=BackendPage, responses=problems(401, 422),
+    dependencies=[KNOWN_QUERY],
+)  # fmt: skip
 async def list_backends(request: Request, caller: Caller) -> Response:  # noqa: ARG001 - who calls must hold a token
     """List what can be asked for. A backend without workers stays: its jobs wait."""
     announced = await parts_of(request).registry.refresh()

@@ -10,6 +10,7 @@ from heliograph.identity.roles import Action
 from heliograph.storage import StoredFile
 from heliograph.wire import UploadView
 from heliograph_api.authentication import Caller
+from heliograph_api.body import refuse_declared
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
@@ -41,6 +42,7 @@ async def upload(
     if not name.isprintable():
         raise InvalidInputError.of("name", "the name holds characters that cannot be printed")
     parts = parts_of(request)
+    refuse_declared(request, parts.settings.most_upload_bytes)
     media_type = request.headers.get("content-type", "application/octet-stream")[:_MOST_MEDIA_TYPE_CHARACTERS]
     stored = await parts.uploads.put(
         request.stream(), name=name, media_type=media_type, owner=caller.subject,

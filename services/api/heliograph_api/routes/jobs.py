@@ -16,6 +16,7 @@ from heliograph.wire import JobPage, JobView, Moment, Submission, job_json
 from heliograph_api.admission import idempotency
 from heliograph_api.authentication import Caller
 from heliograph_api.body import read_json
+from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
@@ -67,7 +68,10 @@ async def submit(
     return json_response(job_json(job), 201 if is_new else 200, {"Location": f"/v1/jobs/{job.id}"})
 
 
-@router.get("/jobs", summary="List jobs", response_model=JobPage, responses=problems(401, 403, 422))
+@router.get(
+    "/jobs", summary="List jobs", response_model=JobPage, responses=problems(401, 403, 422),
+    dependencies=[KNOWN_QUERY],
+)  # fmt: skip
 async def list_jobs(
     request: Request,
     caller: Caller,

@@ -9,13 +9,17 @@ from heliograph.identity.roles import Action
 from heliograph.notices.model import DeliveryStatus
 from heliograph.wire import NoticePage, NoticeView
 from heliograph_api.authentication import Caller
+from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
 router = APIRouter(prefix="/v1", tags=["notices"])
 
 
-@router.get("/notices", summary="List notices", response_model=NoticePage, responses=problems(401, 403, 422))
+@router.get(
+    "/notices", summary="List notices", response_model=NoticePage, responses=problems(401, 403, 422),
+    dependencies=[KNOWN_QUERY],
+)  # fmt: skip
 async def list_notices(
     request: Request,
     caller: Caller,

@@ -20,6 +20,7 @@ from heliograph_worker.child.context import Channel, ChildContext
 from heliograph_worker.child.failures import describe, describe_invalid
 from heliograph_worker.child.output import Output
 from heliograph_worker.child.stopping import Stopping
+from heliograph_worker.child.surroundings import Surroundings
 from heliograph_worker.folder import Folder
 from heliograph_worker.protocol import HEADER, Raised, Ready, Returned, Run, parse_from_worker, receive_exactly
 from heliograph_worker.sources import resolve
@@ -45,8 +46,9 @@ def serve(control: int, memory_limit: int) -> None:
         except (EOFError, ConnectionResetError):
             return
         output.divert(pipe)
-        verdict = _run(run, channel, stopping)
-        clean = output.restore() and threading.active_count() == 1 and not stopping.asked
+        surroundings = Surroundings()
+        verdict = _run(run, channel, stopping, surroundings)
+        clean = surroundings.restore() & output.restore() and threading.active_count() == 1 and not stopping.asked
         channel.send(verdict.model_copy(update={"clean": clean}))
 
 
@@ -60,7 +62,7 @@ def _receive(connection: socket.socket) -> tuple[Run, int]:
     return parse_from_worker(body), descriptors[0]
 
 
-def _run(run: Run, channel: Channel, stopping: Stopping) -> Returned | Raised:
+def _run(run: Run, channel: Channel, stopping: Stopping, surroundings: Surroundings) -> Returned | Raised:
     """Run one job; whatever happens, say once how it ended."""
     folder = Folder(Path(run.folder))
     context = ChildContext(run, folder, channel, stopping)
@@ -69,7 +71,7 @@ def _run(run: Run, channel: Channel, stopping: Stopping) -> Returned | Raised:
         try:
             os.chdir(folder.work)
             os.environ["TMPDIR"] = tempfile.tempdir = str(folder.temporary)
-            return Returned(result=as_json(_call(run, context, stopping)), clean=True)
+            return Returned(result=as_json(_call(run, context, stopping, surroundings)), clean=True)
         finally:
             stopping.disarm()
     except BaseException as error:  # noqa: BLE001 - it is the job that ends, not this process
@@ -79,8 +81,9 @@ def _run(run: Run, channel: Channel, stopping: Stopping) -> Returned | Raised:
         os.chdir("/")
 
 
-def _call(run: Run, context: ChildContext, stopping: Stopping) -> object:
+def _call(run: Run, context: ChildContext, stopping: Stopping, surroundings: Surroundings) -> object:
     backend = resolve(run.source)
+    surroundings.keep()  # what the import of a plugin sets up, it does once: that stays
     if backend.name != run.backend:
         raise FatalError(f"{run.source} is now the backend {backend.name}, no longer {run.backend}")
     try:

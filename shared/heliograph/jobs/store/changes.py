@@ -94,23 +94,28 @@ class ChangePlan:
         ]  # fmt: skip
 
 
-def end_or_requeue(error: JobError, wait_milliseconds: int = 0) -> tuple[Expression, dict[str, Expression]]:
+def end_or_requeue(error: JobError | None, wait_milliseconds: int = 0) -> tuple[Expression, dict[str, Expression]]:
     """Return the target, and the fields, of a job that lost its attempt to ``error`` and may have another.
 
-    ``cancelled`` where somebody wished so, ``queued`` while attempts are left, else ``failed``.
+    ``cancelled`` where somebody wished so, ``queued`` while attempts are left, else ``failed``. Without an error it was
+    handed back: that costs no attempt, so one is always left.
     """
+    has_attempts = {"$lt": ["$attempt", "$max_attempts"]} if error else literal(True)
     target = {"$switch": {
         "branches": [
             {"case": "$cancel_requested", "then": State.CANCELLED.value},
-            {"case": {"$lt": ["$attempt", "$max_attempts"]}, "then": State.QUEUED.value},
+            {"case": has_attempts, "then": State.QUEUED.value},
         ],
         "default": State.FAILED.value,
     }}  # fmt: skip
     fields = {
-        "error": when(IS_CANCELLED, CANCELLED, literal(error_document(error))),
+        "error": when(IS_CANCELLED, CANCELLED, literal(error_document(error)) if error else REMOVE),
         "due": when(IS_OVER, True, literal(wait_milliseconds == 0)),
         "not_before": when(IS_OVER, "$not_before", after(literal(wait_milliseconds))),
+        "stage": REMOVE,
     }
+    if error is None:
+        fields["attempt"] = {"$subtract": ["$attempt", when(IS_QUEUED, 1, 0)]}
     return target, fields
 
 

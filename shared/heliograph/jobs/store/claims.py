@@ -27,7 +27,11 @@ LEASE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended: ``done`` with a result, or an error, retried after ``retry_after`` where that is set."""
+    """How an attempt ended: ``done`` with a result, or an error, retried after ``retry_after`` where that is set.
+
+    Where its holder ``hands_back`` the job, unfinished through no fault of its own, it is ``queued`` as if this attempt
+    had not been.
+    """
 
     state: State
     result: Any = None
@@ -35,6 +39,7 @@ class Finish:
     artifacts: tuple[Artifact, ...] = ()
     message: str | None = None
     retry_after: timedelta | None = None
+    hands_back: bool = False
     change: str = field(default_factory=new_id)
 
 
@@ -134,11 +139,15 @@ def _finishing(finish: Finish, by: str) -> ChangePlan:
         "result": literal(json_text(finish.result)) if finish.state is State.DONE else REMOVE,
         "artifacts": literal([artifact_document(artifact) for artifact in finish.artifacts]),
         "message": literal(finish.message) if finish.message is not None else "$message",
+        "stage": REMOVE,  # what it was at; the message keeps its last word
     }
     if finish.state is State.DONE:
         fields["progress"] = literal(1.0)
     if finish.state is State.CANCELLED and finish.error is None:
         fields["error"] = CANCELLED
+    if finish.hands_back:
+        target, queueing = end_or_requeue(None)
+        return ChangePlan(by, target, {**fields, **queueing}, id=finish.change)
     if finish.retry_after is None or finish.error is None:
         return ChangePlan(by, literal(finish.state.value), fields, id=finish.change)
     target, retrying = end_or_requeue(finish.error, int(finish.retry_after / timedelta(milliseconds=1)))

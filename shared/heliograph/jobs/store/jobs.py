@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from heliograph.errors import ConflictError, NotFoundError
-from heliograph.jobs.model import Job, JobError, NewJob
-from heliograph.jobs.states import HELD, OVER, ErrorKind, State, sources
+from heliograph.jobs.model import Job, NewJob
+from heliograph.jobs.states import HELD, OVER, State, sources
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
-from heliograph.jobs.store.changes import ChangePlan, reopening
-from heliograph.jobs.store.documents import error_document, new_document, to_job, to_millisecond
+from heliograph.jobs.store.changes import CANCELLED, ChangePlan, reopening
+from heliograph.jobs.store.documents import new_document, to_job, to_millisecond
 from heliograph.jobs.store.expressions import literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Batcher, Database, DuplicateError, Encoded, StoreUnavailableError, encoded, insert_each
@@ -85,7 +85,7 @@ class JobStore:
             raise NotFoundError(f"there is no job {identifier}")
         return to_job(found)
 
-    async def cancel(self, identifier: str, by: str, message: str | None = None) -> Job:
+    async def cancel(self, identifier: str, by: str) -> Job:
         """End a queued job; leave a wish with the holder of a held one. Wishing twice is harmless.
 
         Raises
@@ -93,8 +93,7 @@ class JobStore:
         ConflictError
             The job is over.
         """
-        error = JobError(ErrorKind.CANCELLED, message or "cancelled on request")
-        fields = {"cancel_requested": literal(True), "error": literal(error_document(error))}
+        fields = {"cancel_requested": literal(True), "error": CANCELLED}
         plan = ChangePlan(by, literal(State.CANCELLED.value), fields)
         for _ in range(_CANCEL_TRIES):
             ended = await apply_change(self._jobs, {"_id": identifier, "state": State.QUEUED.value}, plan)

@@ -88,12 +88,19 @@ def _cursor(job: Job, *, by_update: bool) -> str:
 
 
 def _beyond(cursor: str, *, by_update: bool) -> dict[str, Any]:
+    identifier, moment = _place(cursor, by_update=by_update)
+    if moment is None:
+        return {"_id": {"$lt": identifier}}
+    return {"$or": [{"updated_at": {"$gt": moment}}, {"updated_at": moment, "_id": {"$gt": identifier}}]}
+
+
+def _place(cursor: str, *, by_update: bool) -> tuple[str, datetime | None]:
+    """Return the job that a cursor names and, in a list by change, when that had changed."""
     try:
-        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if by_update:
-            identifier, moment = str(place[0]), datetime.fromisoformat(place[1]).astimezone(UTC)
-            return {"$or": [{"updated_at": {"$gt": moment}}, {"updated_at": moment, "_id": {"$gt": identifier}}]}
-        (identifier,) = place
-        return {"_id": {"$lt": str(identifier)}}
+        identifier, *rest = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(identifier, str) or len(rest) != int(by_update):
+            raise TypeError("a place is a job's id and, in a list by change, a time")
+        moment = datetime.fromisoformat(rest[0]).astimezone(UTC) if by_update else None
     except (ValueError, TypeError, LookupError, OverflowError) as error:  # ValueError is base64's and JSON's as well
         raise InvalidInputError.of("cursor", "this is not a cursor of this list") from error
+    return identifier, moment

@@ -17,7 +17,7 @@ class LogStore:
         self._logs = database.collection("logs", journaled=False)
 
     async def append(self, job: str, series: int, attempt: int, token: str, n: int, data: bytes) -> None:
-        """Keep chunk ``n`` (rising from 0) of an attempt; the same chunk twice is one."""
+        """Keep chunk ``n`` (rising) of an attempt; the same chunk twice is one."""
         chunk = {"job": job, "series": series, "attempt": attempt, "n": n, "data": bytes(data)}
         with translated():
             await self._logs.replace_one({"_id": f"{token}:{n}"}, chunk, upsert=True)

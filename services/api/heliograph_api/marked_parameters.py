@@ -1,0 +1,123 @@
+"""Where parameters name uploaded files or hold secrets: the backend's schema marks those places.
+
+What is followed is what Pydantic's schemas of parameters are made of: references, unions, objects and lists.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from heliograph.backends.files import FILE_FORMAT
+
+_LISTS_OF_BRANCHES = ("anyOf", "oneOf", "allOf")
+_BRANCHES = ("if", "then", "else")
+
+
+def is_file(schema: dict[str, Any]) -> bool:
+    """Say whether what fits this schema is the id of an upload."""
+    return schema.get("format") == FILE_FORMAT
+
+
+def is_secret(schema: dict[str, Any]) -> bool:
+    """Say whether what fits this schema is not for reading, as Pydantic says of ``SecretStr`` and ``SecretBytes``."""
+    return schema.get("writeOnly") is True
+
+
+class MarkedPlaces:
+    """Finds the places of one kind in parameters.
+
+    Parameters
+    ----------
+    schema
+        The JSON Schema of the parameters.
+    is_marked
+        Whether what a part of the schema describes is of this kind.
+    """
+
+    def __init__(self, schema: Any, is_marked: Callable[[dict[str, Any]], bool]) -> None:
+        self._schema = schema
+        self._is_marked = is_marked
+        self._leads: dict[int, bool] = {}
+
+    def find(self, parameters: Any) -> Iterator[tuple[str, Any]]:
+        """Yield each such place (``parameters.table``) and what is there; the parameters need not fit the schema."""
+        yield from self._find([self._schema], parameters, ["parameters"])
+
+    def _find(self, schemas: list[Any], value: Any, path: list[str]) -> Iterator[tuple[str, Any]]:
+        applied = self._applied(schemas)
+        if any(self._is_marked(each) for each in applied):
+            yield ".".join(path), value
+        for part, inner, about in _inside(applied, value):
+            # Most parts of most schemas lead to no mark: what may be a long list of numbers is not looked at.
+            leading = [each for each in about if self._leads_to_mark(each)]
+            if leading:
+                path.append(part)
+                yield from self._find(leading, inner, path)
+                path.pop()
+
+    def _applied(self, schemas: list[Any]) -> list[dict[str, Any]]:
+        """Return the schemas with all that they refer to and branch into, each once."""
+        found: dict[int, dict[str, Any]] = {}
+        waiting = list(schemas)
+        while waiting:
+            schema = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in found:
+                continue
+            found[id(schema)] = schema
+            waiting.append(self._referred(schema))
+            waiting.extend(branch for word in _LISTS_OF_BRANCHES for branch in schema.get(word, ()))
+            waiting.extend(schema.get(word) for word in _BRANCHES)
+            waiting.extend(schema.get("dependentSchemas", {}).values())
+        return list(found.values())
+
+    def _leads_to_mark(self, schema: Any) -> bool:
+        known = self._leads.get(id(schema))
+        if known is None:
+            known = self._leads[id(schema)] = self._reaches_mark(schema)
+        return known
+
+    def _reaches_mark(self, schema: Any) -> bool:
+        seen: set[int] = set()
+        waiting = [schema]
+        while waiting:
+            part = waiting.pop()
+            if id(part) in seen:
+                continue
+            if isinstance(part, dict):
+                seen.add(id(part))
+                if self._is_marked(part):
+                    return True
+                waiting.append(self._referred(part))
+                waiting.extend(part.values())
+            elif isinstance(part, list):
+                waiting.extend(part)
+        return False
+
+    def _referred(self, schema: dict[str, Any]) -> Any:
+        """Return the part of the whole schema that ``$ref`` points to (RFC 6901); None where it points elsewhere."""
+        reference = schema.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return None
+        here = self._schema
+        for part in reference.removeprefix("#").split("/")[1:]:
+            if not isinstance(here, dict):
+                return None
+            here = here.get(unquote(part).replace("~1", "/").replace("~0", "~"))
+        return here
+
+
+def _inside(schemas: list[dict[str, Any]], value: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Yield each value inside ``value``, under its name, with the schemas that may describe it."""
+    if isinstance(value, dict):
+        named = [schema.get("properties", {}) for schema in schemas]
+        patterns = [each for schema in schemas for each in schema.get("patternProperties", {}).values()]
+        others = [schema.get("additionalProperties") for schema in schemas]
+        for name, inner in value.items():
+            about = [properties.get(name, other) for properties, other in zip(named, others, strict=True)]
+            yield name, inner, [*about, *patterns]
+    elif isinstance(value, list):
+        firsts = [schema.get("prefixItems", ()) for schema in schemas]
+        rest = [schema.get("items") for schema in schemas]
+        for number, inner in enumerate(value):
+            about = [first[number] if number < len(first) else other for first, other in zip(firsts, rest, strict=True)]
+            yield str(number), inner, about

@@ -1,0 +1,39 @@
+"""What a job may change of its process without leaving anything running: put back before the next one."""
+
+import os
+import signal
+from contextlib import suppress
+
+
+class Surroundings:
+    """The environment, the umask, timers, blocked signals and signal handlers, as they were when last kept."""
+
+    def __init__(self) -> None:
+        self.keep()
+
+    def keep(self) -> None:
+        """Remember how they are now."""
+        self._environment = dict(os.environ)
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._handlers = _handlers()
+
+    def restore(self) -> bool:
+        """Make them as they were; return whether that could be done."""
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        for number, handler in _handlers().items():
+            if handler != (before := self._handlers[number]):
+                with suppress(OSError, TypeError):  # None, which cannot be set, stands for a handler of C code
+                    signal.signal(number, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        os.umask(self._umask)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        return _handlers() == self._handlers
+
+
+def _handlers() -> "dict[int, signal._HANDLER]":
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
