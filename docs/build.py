@@ -40,7 +40,7 @@ def states() -> str:
 
 def topology() -> str:
     """Return the topology as tables."""
-    exchanges = [f"| `{each.name}` | {each.kind} | {each.purpose} |" for each in EXCHANGES]
+    exchanges = [f"| `{each.name}` | {each.kind} | {_cell(each.purpose)} |" for each in EXCHANGES]
     queues = [
         f"| `{each.name}` | `{each.exchange}` | `{each.binding}` | {'quorum' if each.quorum else 'classic'} |"
         f" {each.purpose} |"
@@ -114,6 +114,10 @@ def routes() -> str:
             about = operation.get("description", "").replace("\n", " ")
             lines.append(f"| `{method.upper()} {path}` | {operation['summary']} | {about} |")
     return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 DOCUMENTS = {"states.md": states, "topology.md": topology, "settings.md": settings, "routes.md": routes}

@@ -1,15 +1,21 @@
 """Running a service from its start to a signal."""
 
 import asyncio
+import os
 import signal
 import sys
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import Self
 
+import structlog
 import uvloop
 
 from heliograph.background import exit_code
+
+_log = structlog.get_logger()
+
+ENDED_AT_ONCE = 130  # as a shell reports a program that Ctrl-C has ended
 
 
 class Service(ABC):
@@ -48,12 +54,15 @@ async def _serve(service: Service) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def stop(number: signal.Signals) -> None:
+    def stop() -> None:
+        if stopping.is_set():
+            _log.warning("ended at once: what runs is run again")
+            os._exit(ENDED_AT_ONCE)
+        _log.info("stopping: what runs gets a while to end; a second signal ends it at once")
         stopping.set()
-        loop.remove_signal_handler(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, stop)
     starting = asyncio.ensure_future(service.__aenter__())
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -196,3 +196,8 @@ def _quoted(name: str) -> str:
     from urllib.parse import quote
 
     return quote(name, safe="")
+
+
+async def test_a_form_is_refused_for_its_envelope_would_be_kept(api: Api) -> None:
+    answer = await api.ada.post("/v1/uploads", files={"file": ("table.csv", b"1,2")})
+    assert "--data-binary" in problem(answer, 422, "Content-Type")["detail"]

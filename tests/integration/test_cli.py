@@ -88,7 +88,10 @@ async def test_a_job_is_shown_cancelled_and_run_again(api: Api) -> None:
 
 async def test_files_go_up_and_come_down(api: Api, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("1,2\n")
-    upload = (await run(api, "upload", str(tmp_path / "table.csv"))).strip()
+    upload, hint = sorted(
+        (await run(api, "upload", str(tmp_path / "table.csv"))).splitlines()
+    )  # an id begins with a digit
+    assert "a parameter that takes a file" in hint
     assert (await api.ada.get(f"/v1/uploads/{upload}")).json()["bytes"] == 4
     await run(api, "upload", str(tmp_path / "none.csv"), code=2)
     job = (await api.submit(backend="files", parameters={}))["id"]
@@ -97,6 +100,12 @@ async def test_files_go_up_and_come_down(api: Api, tmp_path: Path) -> None:
     output = await run(api, "download", job, "--folder", str(tmp_path / "made"))
     assert {Path(line).name for line in output.split("\n") if line} == {"table.csv", "plot.png", "notes"}
     assert (tmp_path / "made" / "table.csv").read_text() == "1,2\n"
+
+
+async def test_a_backend_is_shown_with_what_it_takes(api: Api) -> None:
+    output = await run(api, "backends", "sum")
+    assert "must be given" in next(line for line in output.splitlines() if line.startswith("left"))
+    assert "there is no backend none" in await run(api, "backends", "none", code=1)
 
 
 async def test_a_refusal_is_told_once_and_plainly(api: Api) -> None:
@@ -110,8 +119,8 @@ async def test_a_refusal_is_told_once_and_plainly(api: Api) -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"HELIOGRAPH_URL": "nonsense"}, "nonsense does not answer"),
-        ({"HELIOGRAPH_TOKEN": "garbage"}, "the token is not valid"),
+        ({"HELIOGRAPH_URL": "nonsense"}, "nonsense is no address"),
+        ({"HELIOGRAPH_TOKEN": "garbage"}, "the token is not valid; set HELIOGRAPH_TOKEN"),
         ({"HELIOGRAPH_TOKEN": ""}, "a token is needed"),
     ],
 )

@@ -113,7 +113,8 @@ def cursor_of(value: object) -> str:
 @pytest.mark.parametrize(
     "cursor",
     ["", "!", "ü", "abc", "WzFd" * 3, cursor_of(1), cursor_of([]), cursor_of([None]), cursor_of({}),
-     cursor_of({"a": 1, "b": 2}), cursor_of(["a", "b"]), cursor_of(["a", 1]), cursor_of(["a", "0001-01-01T00:00:00+23:59"]), cursor_of(None)],
+     cursor_of({"a": 1, "b": 2}), cursor_of(["a", "b"]), cursor_of(["a", 1]),
+     cursor_of(["a", "0001-01-01T00:00:00+23:59"]), cursor_of(None)],
 )  # fmt: skip
 @pytest.mark.parametrize("updated_after", [None, datetime(2026, 1, 1, tzinfo=UTC)], ids=["by age", "by change"])
 async def test_a_cursor_that_is_none_of_ours_is_refused(

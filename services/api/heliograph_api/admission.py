@@ -95,7 +95,7 @@ class Admission:
             except NotFoundError:
                 owner = None
             if owner != caller.subject:
-                raise InvalidInputError.of(path, "there is no such upload")
+                raise InvalidInputError.of(path, "there is no such upload; upload the file first, and give its id")
         return tuple(places)
 
     def _identity(self, owner: str, submission: Submission) -> str:

@@ -18,7 +18,7 @@ from heliograph.logs import configure_logging
 from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
 from heliograph_standalone.mongod_binary import MongodError
-from heliograph_standalone.standalone import Standalone
+from heliograph_standalone.standalone import PortTakenError, Standalone
 from heliograph_worker.scratch import ScratchError
 from heliograph_worker.undumpable import forbid_looking_inside
 
@@ -32,17 +32,20 @@ def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help=
     """Run until Ctrl-C. Data survive in the home folder."""
     configure_logging("info")
     with _explained():
-        standalone = Standalone(home, port=port)
-        token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
-        sys.stdout.write(
-            f"api      {standalone.url}/docs\n"
-            f"mails    {home / 'mail'}\n"
-            f"token    export HELIOGRAPH_TOKEN={token}\n"
-            f"then     .venv/bin/heliograph submit periodogram --wait\n"
-            f"stop     Ctrl-C\n"
-        )
-        sys.stdout.flush()
+        standalone = Standalone(home, port=port, on_ready=lambda: _tell(standalone, home))
         serve(standalone)
+
+
+def _tell(standalone: Standalone, home: Path) -> None:
+    token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
+    sys.stdout.write(
+        f"api      {standalone.url}/docs\n"
+        f"mails    {home / 'mail'}\n"
+        f"token    export HELIOGRAPH_TOKEN={token}\n"
+        f"then     .venv/bin/heliograph submit periodogram --wait\n"
+        f"stop     Ctrl-C\n"
+    )
+    sys.stdout.flush()
 
 
 @app.command()
@@ -76,7 +79,7 @@ def _explained() -> Iterator[None]:
         yield
     except MongodError as error:
         sys.exit(error.message)
-    except ScratchError as error:
+    except (ScratchError, PortTakenError) as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(130)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from heliograph.bus.memory import MemoryBus
@@ -22,7 +22,15 @@ from heliograph_worker.app import Worker
 from heliograph_worker.settings import WorkerSettings
 
 HOST = "127.0.0.1"
+DRAIN_SECONDS, GRACE_SECONDS = 3, 3  # somebody waits at the keyboard; what is not over by then is handed back
 MONGODB_URL = "HELIOGRAPH_MONGODB_URL"  # a MongoDB to use instead of one of our own
+
+
+class PortTakenError(Exception):
+    """The api cannot listen on its port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} is taken: stop what listens there, or choose another one with --port")
 
 
 class Standalone(Service):
@@ -33,13 +41,16 @@ class Standalone(Service):
     home
         The folder for the data, the keys, the mails and the jobs' working folders.
     port
-        The api's port; 0 for a free one, which ``url`` then tells.
+        The api's port.
+    on_ready
+        Called once everything runs.
     """
 
-    def __init__(self, home: Path, *, port: int = 8000) -> None:
+    def __init__(self, home: Path, *, port: int = 8000, on_ready: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self._home = home
         self._port = port
+        self._on_ready = on_ready
         self.mails = MailCatcher(home / "mail")
         home.mkdir(parents=True, exist_ok=True)
         self._keys = Keys.keep_in(home)
@@ -76,13 +87,22 @@ class Standalone(Service):
                 "metrics_port": None,
             }
         )
-        worker = WorkerSettings.model_validate({**shared, "scratch": self._home / "scratch", "metrics_port": None})
+        worker = WorkerSettings.model_validate(
+            {
+                **shared,
+                "scratch": self._home / "scratch",
+                "metrics_port": None,
+                "drain_seconds": DRAIN_SECONDS,
+                "grace_seconds": GRACE_SECONDS,
+            }
+        )
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
         app = create_app(api, database=database, bus=bus)
         server = _Server(app, config(app, api))
         await stack.enter_async_context(server.serving())
         await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))
+        self._on_ready()
 
 
 @contextlib.asynccontextmanager
@@ -111,7 +131,7 @@ class _Server(Server):
         try:
             while not self.started:
                 if task.done():
-                    raise RuntimeError(f"the api did not start on port {self.config.port}; is another one running?")
+                    raise PortTakenError(self.config.port)
                 await asyncio.sleep(0.01)
             yield
         finally:

@@ -5,28 +5,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from heliograph.bus.topology import describe
 from heliograph.client.client import Client, ProblemError
 from heliograph.client.progress import follow
-from heliograph.ids import short_id
+from heliograph.client.tables import console, print_table, ran, show_backend, show_job, table_of
 from heliograph.jobs.states import State
 from heliograph.wire import JobView
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
 )
-# Names, stages and messages are shown as they are: "[red]" in one of them is no colour, and ":x:" no picture.
-_WIDEST = 10_000  # characters
-_console = Console(markup=False, emoji=False, highlight=False)
-
 Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
 Token = Annotated[str | None, typer.Option(envvar="HELIOGRAPH_TOKEN", help="Your user token")]
 _URL = "http://127.0.0.1:8000"
@@ -47,8 +42,8 @@ def submit(
         given = {name: value for name, value in {"name": name, "group": group}.items() if value}
         job = client.submit(backend, _parameters(parameters), **given)
         if wait:
-            job = follow(client, job, _console)
-        _show(job)
+            job = follow(client, job, console)
+        show_job(job)
         _exit_with(job)
 
 
@@ -62,29 +57,28 @@ def list_jobs(
     token: Token = None,
 ) -> None:
     """List jobs, the newest first."""
-    table = _table("id", "backend", "name", "state", "stage", "submitted", "took")
+    table = table_of("id", "backend", "name", "state", "stage", "submitted (UTC)", "ran")
     with _client(url, token) as client:
         jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
         for _, job in zip(range(most), jobs, strict=False):
-            took = f"{(job.ended_at - job.created_at).total_seconds():.1f} s" if job.ended_at else ""
             submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-            table.add_row(job.id, job.backend, job.name, job.state, job.stage, submitted, took)
-    _print(table)
+            table.add_row(job.id, job.backend, job.name, job.state, job.stage, submitted, ran(job))
+    print_table(table)
 
 
 @app.command()
 def show(job: str, url: Url = _URL, token: Token = None) -> None:
     """Show a job."""
     with _client(url, token) as client:
-        _show(client.job(job))
+        show_job(client.job(job))
 
 
 @app.command()
 def wait(job: str, url: Url = _URL, token: Token = None) -> None:
     """Show a job's progress until it is over; fails where the job did not end well."""
     with _client(url, token) as client:
-        job_now = follow(client, client.job(job), _console)
-        _show(job_now)
+        job_now = follow(client, client.job(job), console)
+        show_job(job_now)
         _exit_with(job_now)
 
 
@@ -124,28 +118,36 @@ def upload(
     """Upload an input file and print its id."""
     with _client(url, token) as client:
         typer.echo(client.upload(file).id)
+        typer.echo("Give this id to a parameter that takes a file.", err=True)
 
 
 @app.command()
 def notices(job: str, url: Url = _URL, token: Token = None) -> None:
     """Show who was told of a job."""
     with _client(url, token) as client:
-        table = _table("occasion", "channel", "recipient", "status", "reason", "receipt")
+        table = table_of("occasion", "channel", "recipient", "status", "reason", "receipt")
         for notice in client.notices(job):
             table.add_row(
                 notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt
             )
-        _print(table)
+        print_table(table)
 
 
 @app.command()
-def backends(url: Url = _URL, token: Token = None) -> None:
-    """List what can be asked for."""
+def backends(
+    name: Annotated[str | None, typer.Argument(help="One of them, with its parameters")] = None,
+    url: Url = _URL,
+    token: Token = None,
+) -> None:
+    """List what can be asked for, or show what one backend takes."""
     with _client(url, token) as client:
-        table = _table("name", "version", "title", "workers")
+        if name is not None:
+            show_backend(client.backend(name))
+            return
+        table = table_of("name", "version", "title", "workers")
         for backend in client.backends():
             table.add_row(backend.name, backend.version, backend.title, str(backend.workers))
-        _print(table)
+        print_table(table)
 
 
 @app.command()
@@ -182,7 +184,7 @@ def main() -> None:
 
 def _each(url: str, token: str | None, act: Callable[[Client], JobView]) -> None:
     with _client(url, token) as client:
-        _show(act(client))
+        show_job(act(client))
 
 
 @contextmanager
@@ -191,10 +193,15 @@ def _client(url: str, token: str | None) -> Iterator[Client]:
         with Client(url, token) as client:
             yield client
     except ProblemError as error:
-        typer.echo(f"heliograph: {error.problem.detail}", err=True)
+        is_token = error.problem.status == HTTPStatus.UNAUTHORIZED
+        hint = "; set HELIOGRAPH_TOKEN, or give --token" if is_token else ""
+        typer.echo(f"heliograph: {error.problem.detail}{hint}", err=True)
         faults = error.problem.errors or ()
         for fault in faults if len(faults) > 1 else ():  # a single one is what the detail says
             typer.echo(f"  {fault.field}: {fault.message}", err=True)
+        raise typer.Exit(1) from error
+    except httpx.UnsupportedProtocol as error:
+        typer.echo(f"heliograph: {url} is no address; one begins with http:// or https://", err=True)
         raise typer.Exit(1) from error
     except httpx.TransportError as error:
         typer.echo(f"heliograph: {url} does not answer: {error or type(error).__name__}", err=True)
@@ -223,41 +230,6 @@ def _claim(text: str) -> tuple[str, Any]:
         return name, json.loads(value) if equals else True
     except ValueError:
         return name, value
-
-
-def _show(job: JobView) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("job", f"{job.id} (short {short_id(job.id)})")
-    table.add_row("backend", job.backend)
-    if job.name:
-        table.add_row("name", job.name)
-    table.add_row("state", f"{job.state}{', to be cancelled' if job.cancel_requested and not job.ended_at else ''}")
-    if job.stage and not job.ended_at:
-        table.add_row("stage", job.stage)
-    if job.error:
-        table.add_row("error", f"{job.error.kind}: {job.error.message}")
-    if job.result is not None:
-        table.add_row("result", json.dumps(job.result, indent=2, ensure_ascii=False))
-    for artifact in job.artifacts:
-        table.add_row("artifact", f"{artifact.name} ({artifact.media_type}, {artifact.bytes} bytes)")
-    _print(table)
-
-
-def _table(*columns: str) -> Table:
-    """Return an empty table whose cells stay whole: a piece of an id is of no use."""
-    table = Table(box=None, show_header=bool(columns), pad_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ignore")
-    return table
-
-
-def _print(table: Table) -> None:
-    """Print a table; one that is wider than the terminal is wrapped by the terminal, and never cut."""
-    needed = _console.measure(table, options=_console.options.update(max_width=_WIDEST)).maximum
-    if needed <= _console.width:
-        _console.print(table)
-    else:
-        Console(markup=False, emoji=False, highlight=False, width=needed, soft_wrap=True).print(table)
 
 
 def _exit_with(job: JobView) -> None:

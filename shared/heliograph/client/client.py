@@ -104,6 +104,10 @@ class Client:
         """Return what can be asked for."""
         return [BackendView.model_validate(item) for item in self._ask("GET", "/v1/backends").json()["items"]]
 
+    def backend(self, name: str) -> BackendView:
+        """Return a backend and what it takes."""
+        return BackendView.model_validate(self._ask("GET", f"/v1/backends/{quote(name, safe='')}").json())
+
     def upload(self, path: Path) -> UploadView:
         """Upload an input file; a file parameter takes the answer's ``id``."""
         with path.open("rb") as file:

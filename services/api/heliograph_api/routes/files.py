@@ -44,6 +44,8 @@ async def upload(
     parts = parts_of(request)
     refuse_declared(request, parts.settings.most_upload_bytes)
     media_type = request.headers.get("content-type", "application/octet-stream")[:_MOST_MEDIA_TYPE_CHARACTERS]
+    if media_type.startswith("multipart/"):
+        raise InvalidInputError.of("Content-Type", "send the file's bytes as the body, not a form: --data-binary @file")
     stored = await parts.uploads.put(
         request.stream(), name=name, media_type=media_type, owner=caller.subject,
         most_bytes=parts.settings.most_upload_bytes,

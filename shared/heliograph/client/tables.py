@@ -1,0 +1,94 @@
+"""What the command line shows: jobs and backends as tables."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from heliograph.ids import short_id
+from heliograph.wire import BackendView, JobView
+
+# Names, stages and messages are shown as they are: "[red]" in one of them is no colour, and ":x:" no picture.
+console = Console(markup=False, emoji=False, highlight=False)
+
+_WIDEST = 10_000  # characters
+_TIME = "%Y-%m-%d %H:%M:%S UTC"
+
+
+def show_job(job: JobView) -> None:
+    """Print a job."""
+    rows: list[tuple[str, str | None]] = [
+        ("job", f"{job.id} (short {short_id(job.id)})"),
+        ("backend", job.backend),
+        ("name", job.name),
+        ("state", f"{job.state}{', to be cancelled' if job.cancel_requested and not job.ended_at else ''}"),
+        ("stage", job.stage if not job.ended_at else None),
+        ("progress", f"{job.progress:.0%}" if job.progress is not None and not job.ended_at else None),
+        ("message", job.message),
+        ("attempt", f"{job.attempt} of {job.max_attempts}" if job.attempt > 1 else None),
+        ("submitted", f"{job.created_at:{_TIME}}"),
+        ("ran", ran(job) or None),
+        ("parameters", _json(job.parameters) if job.parameters else None),
+        ("result", _json(job.result) if job.result is not None else None),
+    ]
+    if job.error:
+        rows.append(("error" if job.ended_at else "last attempt", f"{job.error.kind}: {job.error.message}"))
+        rows.append(("traceback", job.error.traceback))
+    rows += [("artifact", f"{each.name} ({each.media_type}, {each.bytes} bytes)") for each in job.artifacts]
+    table = table_of()
+    for name, value in rows:
+        if value is not None:
+            table.add_row(name, value)
+    print_table(table)
+
+
+def show_backend(backend: BackendView) -> None:
+    """Print a backend and what it takes."""
+    console.print(f"{backend.name} {backend.version}: {backend.title}")
+    if backend.description:
+        console.print(backend.description)
+    schema = backend.parameters_schema
+    table = table_of("parameter", "type", "default", "meaning")
+    for name, about in schema.get("properties", {}).items():
+        default = "must be given" if name in schema.get("required", ()) else _json(about.get("default"))
+        table.add_row(name, _type(about), default, about.get("description", ""))
+    print_table(table)
+
+
+def ran(job: JobView) -> str:
+    """Return how long the last attempt ran, in words; nothing where it does not say."""
+    if not (job.started_at and job.ended_at):
+        return ""
+    return f"{(job.ended_at - job.started_at).total_seconds():.1f} s"
+
+
+def table_of(*columns: str) -> Table:
+    """Return an empty table whose cells stay whole: a piece of an id is of no use."""
+    table = Table(box=None, show_header=bool(columns), pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ignore")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table; one that is wider than the terminal is wrapped by the terminal, and never cut."""
+    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    if needed <= console.width:
+        console.print(table)
+    else:
+        Console(markup=False, emoji=False, highlight=False, width=needed, soft_wrap=True).print(table)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return a parameter's type in a word or two."""
+    if schema.get("format") == "heliograph-file":
+        return "id of an upload"
+    branches = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    if branches:
+        return " or ".join(_type(each) for each in branches)
+    return str(schema.get("type", "any"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2 if isinstance(value, dict) else None, ensure_ascii=False)
