@@ -128,3 +128,12 @@ def test_what_up_keeps_survives_a_kill_and_a_mongod_left_behind(tmp_path: Path, 
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
     eventually_nothing_left(home)
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path, port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        process = run("up", "--port", str(port), "--home", "home", home=tmp_path / "home")
+        output, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert output == ""
+    assert errors == f"port {port} is taken: stop what listens there, or choose another one with --port\n"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class Standalone(Service):
 
     async def _start(self) -> None:
         stack = self._stack
+        listener = stack.enter_context(_listen(self._port))
         mongodb_url = os.environ.get(MONGODB_URL)
         if not mongodb_url:
             mongodb_url = await stack.enter_async_context(_mongod(self._home / "mongodb"))
@@ -99,10 +101,18 @@ class Standalone(Service):
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
         app = create_app(api, database=database, bus=bus)
         server = _Server(app, config(app, api))
-        await stack.enter_async_context(server.serving())
+        await stack.enter_async_context(server.serving(listener))
         await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))
         self._on_ready()
+
+
+def _listen(port: int) -> socket.socket:
+    """Take the port before anything else is started."""
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise PortTakenError(port) from error
 
 
 @contextlib.asynccontextmanager
@@ -125,13 +135,13 @@ class _Server(Server):
         yield
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
         """Serve within the block; entered once requests are taken."""
-        task = asyncio.create_task(self.serve())
+        task = asyncio.create_task(self.serve(sockets=[listener]))
         try:
             while not self.started:
                 if task.done():
-                    raise PortTakenError(self.config.port)
+                    await task
                 await asyncio.sleep(0.01)
             yield
         finally:
