@@ -75,8 +75,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
 
 
 def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
-    outbox = OutboxStore(database, public_url=settings.public_url)
-    relay = Relay(outbox, bus)
+    relay = Relay(OutboxStore(database, public_url=settings.public_url), bus)
     announcements = Announcements(database)
     registry = Registry(announcements)
     uploads = Files(database, "uploads")
@@ -89,7 +88,6 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
         jobs=JobService(JobStore(database), relay, bus),
         listing=Listing(database),
         logs=LogStore(database),
-        outbox=outbox,
         relay=relay,
         artifacts=Files(database, "artifacts"),
         uploads=uploads,

@@ -11,7 +11,7 @@ from heliograph.errors import UnavailableError
 from heliograph.identity.tokens import Tokens
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
-from heliograph.jobs.store import Listing, LogStore, OutboxStore
+from heliograph.jobs.store import Listing, LogStore
 from heliograph.notices.store import Ledger
 from heliograph.storage import Database, Files, StoreUnavailableError
 from heliograph_api.admission import Admission
@@ -31,7 +31,6 @@ class Parts:
     jobs: JobService
     listing: Listing
     logs: LogStore
-    outbox: OutboxStore
     relay: Relay
     artifacts: Files
     uploads: Files

@@ -131,10 +131,14 @@ class Sender:
     async def _expire(self) -> None:
         policies = {name: channel.policy for name, channel in self._channels.items()}
         while True:
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 if count := await self._ledger.expire(policies):
                     _log.warning("notices whose sender was lost", count=count)
                     self.wake()
+            except StoreUnavailableError:
+                _log.debug("lost senders wait for the database")
+            except Exception:  # noqa: BLE001 - one notice that cannot be read must not keep all others as they are
+                _log.exception("lost senders could not be looked for")
             await asyncio.sleep(EXPIRE_SECONDS)
 
 
