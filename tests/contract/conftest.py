@@ -8,8 +8,8 @@ from itertools import count
 import aio_pika
 import pytest
 
+from heliograph.backoff import Backoff
 from heliograph.bus import topology
-from heliograph.bus.backoff import Backoff
 from heliograph.bus.memory import MemoryBus
 from heliograph.bus.port import Bus, BusUnavailableError
 from heliograph.bus.rabbitmq import RabbitBus

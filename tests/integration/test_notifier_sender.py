@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from heliograph.backoff import Backoff
 from heliograph.jobs.model import Job
 from heliograph.notices.model import Delivery, DeliveryStatus, Outcome, Policy
 from heliograph.notices.store import Leased
-from heliograph_notifier.pacing import Backoff
 from tests.parts.jobs import Stores, done
 from tests.parts.notifier import ADA, Desk, desk, told, until, wish
 from tests.parts.smtp import Behaviour, MailServer

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from heliograph.backoff import Backoff
 from heliograph.events.model import JobEvent
 from heliograph.jobs.model import Job
 from heliograph.notices.due import DueStore
@@ -18,7 +19,6 @@ from heliograph.storage import Files
 from heliograph_notifier.channels.connections import Server
 from heliograph_notifier.channels.email import EmailChannel
 from heliograph_notifier.channels.message import Composer
-from heliograph_notifier.pacing import Backoff
 from heliograph_notifier.planner import Planner
 from heliograph_notifier.rules import Defaults
 from heliograph_notifier.sender import Sender

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from heliograph.backoff import Backoff
 from heliograph.bus import connect, topology
-from heliograph.bus.backoff import Backoff
 from heliograph.bus.memory import MemoryBus
 from heliograph.bus.rabbitmq import RabbitBus
 from heliograph.events.model import JobEvent, JobEventData

@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from heliograph import faults
+from heliograph.backoff import Backoff
 from heliograph.errors import NotFoundError
 from heliograph.jobs.store import JobStore
 from heliograph.notices.model import Outcome
@@ -17,13 +18,14 @@ from heliograph.storage import StoreUnavailableError
 from heliograph_notifier.channels.port import Channel, OutcomeUnknown, Refused, TryLater
 from heliograph_notifier.metrics import NOTICES, SEND_SECONDS
 from heliograph_notifier.notice import describe
-from heliograph_notifier.pacing import Backoff, Rest
+from heliograph_notifier.rest import Rest
 
 _log = structlog.get_logger()
 
 POLL_SECONDS = 1.0  # what another process planned, and what has become due, is seen after this
 EXPIRE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5  # while the database is away
+NOTICE_BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=15))
 CHANNEL_BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=1))
 
 
@@ -36,7 +38,7 @@ class Sender:
 
     def __init__(
         self, ledger: Ledger, jobs: JobStore, channels: Mapping[str, Channel], *, public_url: str, workers: int,
-        deadline: timedelta, backoff: Backoff | None = None, channel_backoff: Backoff = CHANNEL_BACKOFF,
+        deadline: timedelta, backoff: Backoff = NOTICE_BACKOFF, channel_backoff: Backoff = CHANNEL_BACKOFF,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._jobs = jobs
@@ -44,7 +46,7 @@ class Sender:
         self._public_url = public_url
         self._workers = workers
         self._deadline = deadline.total_seconds()
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff
         self._rests = {name: Rest(channel_backoff) for name in channels}
         self._wake = asyncio.Event()
         self._is_stopping = False
@@ -111,16 +113,16 @@ class Sender:
             return Outcome.REFUSED, lambda: ledger.refused(leased, reply)
         except TryLater as later:
             # A channel that rests says when to return; only a message that is itself put off waits ever longer.
-            wait, reply = rest.begin() if later.slow_channel else self._backoff.wait(tries), later.reply
+            wait, reply = rest.begin() if later.slow_channel else self._backoff.wait(tries + 1), later.reply
             log.info("a notice has to wait", reply=reply, seconds=round(wait.total_seconds(), 1))
             return Outcome.TRY_LATER, lambda: ledger.postpone(leased, wait, reply)
         except (OutcomeUnknown, TimeoutError) as unknown:
-            wait = self._backoff.wait(tries)
+            wait = self._backoff.wait(tries + 1)
             reply = unknown.reply if isinstance(unknown, OutcomeUnknown) else "no answer in time"
             log.warning("whether a notice arrived is unknown", reply=reply, policy=channel.policy)
             return Outcome.UNKNOWN, lambda: ledger.unknown(leased, channel.policy, wait, reply)
         except Exception as error:
-            wait, reply = self._backoff.wait(tries), f"{type(error).__name__} in the notifier"
+            wait, reply = self._backoff.wait(tries + 1), f"{type(error).__name__} in the notifier"
             log.exception("a notice could not be made")  # the next ones may be fine; this one ends with its age
             return Outcome.TRY_LATER, lambda: ledger.postpone(leased, wait, reply)
         faults.reach(faults.Point.SENT_NOT_RECORDED)

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError, PublishError
 from yarl import URL
 
-from heliograph.bus.backoff import Backoff
+from heliograph.backoff import Backoff
 
 RECONNECT = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
 OPEN_SECONDS = 10.0  # to connect, and again to declare and subscribe

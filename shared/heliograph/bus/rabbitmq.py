@@ -22,8 +22,8 @@ from aiormq.exceptions import PublishError
 from pydantic import ValidationError
 from typing_extensions import override
 
+from heliograph.backoff import Backoff
 from heliograph.bus import topology
-from heliograph.bus.backoff import Backoff
 from heliograph.bus.consumer import Consumer, Receive
 from heliograph.bus.declaration import TIMEOUT_SECONDS, declare_topology
 from heliograph.bus.handling import Inbox, call_safely

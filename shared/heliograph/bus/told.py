@@ -7,7 +7,7 @@ import structlog
 from aiormq.abc import DeliveredMessage
 from pydantic import ValidationError
 
-from heliograph.bus.backoff import Backoff
+from heliograph.backoff import Backoff
 from heliograph.bus.handling import Running
 from heliograph.bus.link import LinkLostError, losses
 from heliograph.bus.port import EventHandler

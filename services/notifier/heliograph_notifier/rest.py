@@ -1,22 +1,9 @@
-"""How long to wait before the next try: of one notice, and of a channel that asked for rest."""
+"""The rest of a channel whose server asked for it, or is away."""
 
-import random
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits that double from ``first`` to ``most``, each varied by a quarter so that many do not return at once."""
-
-    first: timedelta = timedelta(seconds=5)
-    most: timedelta = timedelta(minutes=15)
-
-    def wait(self, tries: int) -> timedelta:
-        """Return how long to wait after so many earlier tries."""
-        doubled = self.first * (1 << min(tries, 20))  # beyond that, every sensible ``most`` is reached
-        return min(doubled, self.most) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+from heliograph.backoff import Backoff
 
 
 class Rest:
@@ -40,8 +27,8 @@ class Rest:
     def begin(self) -> timedelta:
         """Rest, and return for how long; what several senders meet at the same moment counts once."""
         if self.is_over:
-            self._until = time.monotonic() + self._backoff.wait(self._failures).total_seconds()
             self._failures += 1
+            self._until = time.monotonic() + self._backoff.wait(self._failures).total_seconds()
         return self.remaining
 
     def end(self) -> None:
