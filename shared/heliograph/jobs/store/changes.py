@@ -10,7 +10,7 @@ from typing import Any
 
 from heliograph.ids import new_id
 from heliograph.jobs.model import JobError
-from heliograph.jobs.states import TOLD, ErrorKind, State
+from heliograph.jobs.states import TOLD, ErrorKind, State, sources
 from heliograph.jobs.store.documents import error_document
 from heliograph.jobs.store.expressions import (
     IS_CANCELLED,
@@ -37,20 +37,44 @@ _OF_SERIES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where a change leads: the states it may lead to, and the expression that chooses among them."""
+
+    states: tuple[State, ...]
+    expression: Expression
+
+
+def to(state: State) -> Target:
+    """Return the target of a change that leads to one state, whatever the job says."""
+    return Target((state,), literal(state.value))
+
+
+@dataclass(frozen=True, slots=True)
 class ChangePlan:
-    """A change to be made: who makes it, the state it leads to, and the fields it sets (as expressions).
+    """A change to be made: who makes it, where it leads, and the fields it sets (as expressions).
 
     ``id`` stays in the history: a change whose answer was lost is repeated under the same id and recognised.
     """
 
     by: str
-    target: Expression
+    target: Target
     fields: Mapping[str, Expression] = field(default_factory=dict)
     starts_series: bool = False
     id: str = field(default_factory=new_id)
 
     def condition(self, where: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``where`` and "this change is not made yet"."""
+        """Return ``where``, which names the states to leave, and "this change is not made yet".
+
+        Raises
+        ------
+        ValueError
+            The table of states does not know such a move: a defect of the caller.
+        """
+        named = where["state"]
+        leaving = {State(named)} if isinstance(named, str) else set(named["$in"])
+        for state in self.target.states:
+            if unknown := leaving - set(sources(state, reopen=self.starts_series)):
+                raise ValueError(f"no job goes from {', '.join(sorted(unknown))} to {state}")
         return {**where, "history.id": {"$ne": self.id}}
 
     def _author(self) -> Expression:
@@ -69,7 +93,7 @@ class ChangePlan:
         history = {"$concatArrays": ["$history", [entry]]}
         due = [{"seq": "$seq", "at": NOW}]
         return [
-            {"$set": {"_target": self.target}},
+            {"$set": {"_target": self.target.expression}},
             {"$set": {
                 "state": TARGET,
                 "seq": {"$add": ["$seq", 1]},
@@ -94,14 +118,14 @@ class ChangePlan:
         ]  # fmt: skip
 
 
-def end_or_requeue(error: JobError | None, wait_milliseconds: int = 0) -> tuple[Expression, dict[str, Expression]]:
+def end_or_requeue(error: JobError | None, wait_milliseconds: int = 0) -> tuple[Target, dict[str, Expression]]:
     """Return the target, and the fields, of a job that lost its attempt to ``error`` and may have another.
 
     ``cancelled`` where somebody wished so, ``queued`` while attempts are left, else ``failed``. Without an error it was
     handed back: that costs no attempt, so one is always left.
     """
     has_attempts = {"$lt": ["$attempt", "$max_attempts"]} if error else literal(True)
-    target = {"$switch": {
+    choice = {"$switch": {
         "branches": [
             {"case": "$cancel_requested", "then": State.CANCELLED.value},
             {"case": has_attempts, "then": State.QUEUED.value},
@@ -116,7 +140,7 @@ def end_or_requeue(error: JobError | None, wait_milliseconds: int = 0) -> tuple[
     }
     if error is None:
         fields["attempt"] = {"$subtract": ["$attempt", when(IS_QUEUED, 1, 0)]}
-    return target, fields
+    return Target((State.CANCELLED, State.QUEUED, State.FAILED), choice), fields
 
 
 def reopening(by: str) -> ChangePlan:
@@ -125,4 +149,4 @@ def reopening(by: str) -> ChangePlan:
         "series": {"$add": ["$series", 1]}, "attempt": literal(0), "cancel_requested": literal(False),
         "due": literal(True),
     }  # fmt: skip
-    return ChangePlan(by, literal(State.QUEUED.value), fields, starts_series=True)
+    return ChangePlan(by, to(State.QUEUED), fields, starts_series=True)

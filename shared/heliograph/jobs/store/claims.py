@@ -14,7 +14,7 @@ from heliograph.ids import new_id
 from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
-from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, end_or_requeue
+from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, Target, end_or_requeue, to
 from heliograph.jobs.store.documents import artifact_document, error_document, to_job
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
@@ -80,9 +80,9 @@ class ClaimStore:
             "message": REMOVE,
             "error": when(runs, "$error", when("$cancel_requested", CANCELLED, EXPIRED)),
         }  # fmt: skip
-        target = when({"$or": ["$cancel_requested", expired]}, State.CANCELLED.value, State.RUNNING.value)
+        choice = when({"$or": ["$cancel_requested", expired]}, State.CANCELLED.value, State.RUNNING.value)
         where = {"state": State.QUEUED.value, "due": True, "queue": {"$in": list(queues)}}
-        plan = ChangePlan(holder, target, fields)
+        plan = ChangePlan(holder, Target((State.RUNNING, State.CANCELLED), choice), fields)
         claimed = await apply_change(self._jobs, where, plan, sort=[("priority", -1), ("_id", 1)])
         return to_job(claimed) if claimed else None
 
@@ -149,6 +149,6 @@ def _finishing(finish: Finish, by: str) -> ChangePlan:
         target, queueing = end_or_requeue(None)
         return ChangePlan(by, target, {**fields, **queueing}, id=finish.change)
     if finish.retry_after is None or finish.error is None:
-        return ChangePlan(by, literal(finish.state.value), fields, id=finish.change)
+        return ChangePlan(by, to(finish.state), fields, id=finish.change)
     target, retrying = end_or_requeue(finish.error, int(finish.retry_after / timedelta(milliseconds=1)))
     return ChangePlan(by, target, {**fields, **retrying}, id=finish.change)

@@ -9,7 +9,7 @@ from heliograph.errors import ConflictError, NotFoundError
 from heliograph.jobs.model import Job, NewJob
 from heliograph.jobs.states import HELD, OVER, State, sources
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
-from heliograph.jobs.store.changes import CANCELLED, ChangePlan, reopening
+from heliograph.jobs.store.changes import CANCELLED, ChangePlan, reopening, to
 from heliograph.jobs.store.documents import new_document, to_job, to_millisecond
 from heliograph.jobs.store.expressions import literal
 from heliograph.jobs.store.indexes import JOBS
@@ -94,7 +94,7 @@ class JobStore:
             The job is over.
         """
         fields = {"cancel_requested": literal(True), "error": CANCELLED}
-        plan = ChangePlan(by, literal(State.CANCELLED.value), fields)
+        plan = ChangePlan(by, to(State.CANCELLED), fields)
         for _ in range(_CANCEL_TRIES):
             ended = await apply_change(self._jobs, {"_id": identifier, "state": State.QUEUED.value}, plan)
             if ended:

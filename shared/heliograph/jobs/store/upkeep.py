@@ -7,7 +7,7 @@ from datetime import timedelta
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ACTIVE, HELD, OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
-from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue
+from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue, to
 from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.notices.indexes import DELIVERIES
@@ -60,7 +60,7 @@ class UpkeepStore:
             found = await self._jobs.find(where, {"_id": 1}).limit(BATCH).to_list(BATCH)
         ended = []
         for document in found:
-            plan = ChangePlan(BY, literal(State.CANCELLED.value), {"error": EXPIRED})
+            plan = ChangePlan(BY, to(State.CANCELLED), {"error": EXPIRED})
             if await apply_change(self._jobs, {"_id": document["_id"], **where}, plan):
                 ended.append(document["_id"])
         return ended
