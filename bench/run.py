@@ -17,6 +17,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bench import jobs
 from bench.load import Result, post, quantile
 from bench.stack import HERE, Stack, children, pss_megabytes, stack
 from heliograph.client import Client
@@ -46,6 +47,7 @@ def main() -> None:
         quiet = ["--http", "httptools", "--no-access-log", "--log-level", "warning"]
         parts.start("bare", [*uvicorn, *quiet], "BARE_PORT")
         submissions(parts)
+    jobs.main()
 
 
 def start_worker(parts: Stack) -> None:

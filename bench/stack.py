@@ -29,6 +29,8 @@ class Stack:
     folder: Path
     mongodb_url: str
     bus_url: str
+    mongod_pid: int
+    broker_pid: int
     key: str = field(default_factory=lambda: secrets.token_hex(32))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
@@ -79,7 +81,9 @@ class Stack:
 def stack(folder: Path) -> Iterator[Stack]:
     """Run MongoDB and RabbitMQ in ``folder``; whatever is started on the stack stops with it."""
     with Mongod(folder / "mongodb") as mongod, RabbitNode(folder / "rabbitmq") as node:
-        running = Stack(folder, mongod.url, node.url)
+        assert mongod.pid
+        broker_pid = int((folder / "rabbitmq" / "pid").read_text())
+        running = Stack(folder, mongod.url, node.url, mongod.pid, broker_pid)
         try:
             yield running
         finally:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 540.0  # what is taken down afterwards has the rest of ten minutes
 WORKERS = 3
 CONTAINERS = WORKERS + 5  # api, notifier, mongo, rabbitmq, mailpit
-SECRETS = ("HELIOGRAPH_SIGNING_KEYS", "HELIOGRAPH_IDENTITY_KEY", "RABBITMQ_PASSWORD")
+SECRETS = ("HELIOGRAPH_SIGNING_KEYS", "HELIOGRAPH_IDENTITY_KEY", "HELIOGRAPH_LINK_KEYS", "RABBITMQ_PASSWORD")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PERSON = "ada@observatory.example"
 ARTIFACTS = {"periodogram.png": b"\x89PNG", "spectrum.csv": b"period_years,"}  # what each begins with
@@ -48,7 +48,7 @@ FOREIGN = {
 INSPECT = """
 import importlib.metadata, json, os
 packages = sorted({each.name.lower().replace("_", "-") for each in importlib.metadata.distributions()})
-has_keys = any(name in os.environ for name in ("HELIOGRAPH_SIGNING_KEYS", "HELIOGRAPH_IDENTITY_KEY"))
+has_keys = "HELIOGRAPH_SIGNING_KEYS" in os.environ
 print(json.dumps({"uid": os.getuid(), "packages": packages, "has_keys": has_keys}))
 """
 SIGN = f"""
@@ -203,7 +203,7 @@ def write_settings(path: Path, api_port: int, mail_port: int) -> None:
         "MAILPIT_PORT": str(mail_port),
     }
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    names = [line.partition("=")[0] for line in lines]
+    names = [line.removeprefix("# ").partition("=")[0] for line in lines]
     if missing := own.keys() - set(names):
         raise SmokeError(f".env.example lacks {sorted(missing)}")
     path.touch(mode=0o600)
@@ -240,7 +240,7 @@ def check_image(stack: Stack, service: str) -> None:
     if found["uid"] == 0:
         raise SmokeError(f"the {service} runs as root")
     if found["has_keys"] != (service == "api"):
-        raise SmokeError(f"the api alone is to hold the signing and identity keys; {service}: {found['has_keys']}")
+        raise SmokeError(f"the api alone is to hold the signing keys; {service}: {found['has_keys']}")
 
 
 def are_healthy(stack: Stack) -> bool:

@@ -10,16 +10,21 @@ from typing import Any
 import orjson
 
 from heliograph.backends import Backend
+from heliograph.jobs.limits import Limits
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
 _EARLY = re.compile(r"[-._]?(a|alpha|b|beta|c|dev|pre|rc)", re.IGNORECASE)
+_RULES = {"limits": 1, "limits_set": 1}
 SEEN_OF_LATE = timedelta(seconds=60)  # six missed beats
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A backend as announced; ``parameters_schema`` is JSON Schema, ``revision`` changes with it."""
+    """A backend as announced; ``parameters_schema`` is JSON Schema, ``revision`` changes with it.
+
+    ``limits`` are the operator's where they set some, else the backend's own; while it is ``paused`` nothing is begun.
+    """
 
     name: str
     version: str
@@ -31,6 +36,8 @@ class Announced:
     workers: int
     last_seen: datetime | None
     revision: str
+    limits: Limits
+    paused: bool
 
 
 class Announcements:
@@ -49,6 +56,7 @@ class Announcements:
                 "version": backend.version, "rank": rank, "title": backend.title, "description": backend.description,
                 "schema": orjson.dumps(backend.schema()).decode(), "roles": list(backend.roles),
                 "timeout_seconds": backend.timeout.total_seconds() if backend.timeout else None,
+                "limits": {"total": backend.limits.total, "per_owner": backend.limits.per_owner},
             }  # fmt: skip
             newer = {"$gt": [{"$ifNull": ["$rank", ""]}, {"$literal": rank}]}
             update = [
@@ -76,10 +84,36 @@ class Announcements:
             workers = await self._workers.find({"last_seen": {"$gt": now - SEEN_OF_LATE}}).to_list(None)
         return [_announced(document, workers) for document in documents]
 
+    async def open(self, names: Iterable[str]) -> dict[str, Limits]:
+        """Return which of these backends are not paused, and how many of their jobs may be held at a time."""
+        with translated():
+            found = self._backends.find({"_id": {"$in": list(names)}, "paused": {"$ne": True}}, _RULES)
+            return {document["_id"]: _limits(document) async for document in found}
+
+    async def set_paused(self, name: str, *, paused: bool) -> bool:
+        """Let nothing of a backend be begun, or let it be again; return whether there is such a backend."""
+        return await self._change(name, {"$set": {"paused": paused}})
+
+    async def set_limits(self, name: str, limits: Limits | None) -> bool:
+        """Set limits in place of the announced ones, or take these back; return whether there is such a backend."""
+        if limits is None:
+            return await self._change(name, {"$unset": {"limits_set": True}})
+        chosen = {"total": limits.total, "per_owner": limits.per_owner}
+        return await self._change(name, {"$set": {"limits_set": chosen}})
+
     async def remove(self, name: str) -> bool:
         """Forget a backend; return whether there was one."""
         with translated():
             return bool((await self._backends.delete_one({"_id": name})).deleted_count)
+
+    async def _change(self, name: str, update: dict[str, Any]) -> bool:
+        with translated():
+            return bool((await self._backends.update_one({"_id": name}, update)).matched_count)
+
+
+def _limits(document: dict[str, Any]) -> Limits:
+    """Return the operator's limits where they set some, else those announced (by workers of old, none)."""
+    return Limits(**(document.get("limits_set") or document.get("limits") or {}))
 
 
 def _announced(document: dict[str, Any], workers: list[dict[str, Any]]) -> Announced:
@@ -89,6 +123,7 @@ def _announced(document: dict[str, Any], workers: list[dict[str, Any]]) -> Annou
         description=document["description"], parameters_schema=orjson.loads(document["schema"]),
         roles=tuple(document["roles"]), timeout_seconds=document["timeout_seconds"], workers=len(offering),
         last_seen=max(offering, default=None), revision=sha256(document["schema"].encode()).hexdigest(),
+        limits=_limits(document), paused=document.get("paused", False),
     )  # fmt: skip
 
 

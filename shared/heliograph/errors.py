@@ -1,5 +1,6 @@
 """The root of every error that a service tells a client of, with its HTTP status and its short code."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
@@ -34,7 +35,15 @@ class InvalidInputError(HeliographError):
     @classmethod
     def of(cls, field: str, message: str) -> "InvalidInputError":
         """Make the error for a single field."""
-        return cls(f"{field}: {message}" if field else message, errors=(FieldError(field, message),))
+        return cls.of_all([FieldError(field, message)])
+
+    @classmethod
+    def of_all(cls, errors: Sequence[FieldError]) -> "InvalidInputError":
+        """Make one error of several fields at fault; its message tells the first."""
+        first = errors[0]
+        detail = f"{first.field}: {first.message}" if first.field else first.message
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return cls(detail + more, errors=tuple(errors))
 
 
 class MalformedBodyError(HeliographError):

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from heliograph.faults import Point
+from heliograph.keys import OptionalKeys
 
 PREFIX = "HELIOGRAPH_"
 _WORDS = {"missing": "is not set", "string_pattern_mismatch": "is not of the form that it takes"}
@@ -97,6 +98,17 @@ class ServiceSettings(BaseSettings):
             sys.exit(explain(cls, error))
         except SecretFileError as error:
             sys.exit(f"heliograph cannot start:\n  {error}")
+
+
+class LinkSettings(ServiceSettings):
+    """What a service needs to know besides, that signs links or checks them."""
+
+    link_keys: OptionalKeys = Field(
+        default=None,
+        description="keys of signed links, the same for the api and all workers, written as the signing keys are; "
+        "without any, outside systems cannot call back; make one with: openssl rand -hex 32",
+        repr=False,
+    )
 
 
 def _is_readable(url: str) -> bool:

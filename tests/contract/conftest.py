@@ -11,7 +11,7 @@ import pytest
 from heliograph.backoff import Backoff
 from heliograph.bus import topology
 from heliograph.bus.memory import MemoryBus
-from heliograph.bus.port import Bus, BusUnavailableError
+from heliograph.bus.port import Bus, BusUnavailableError, DeadEvent
 from heliograph.bus.rabbitmq import RabbitBus
 from heliograph.events.model import JobEvent, JobEventData
 from heliograph.ids import new_id
@@ -51,6 +51,9 @@ class Heard:
         if self._fails_left > 0:
             self._fails_left -= 1
             raise ValueError("on purpose")
+
+    async def dead(self, dead: DeadEvent) -> None:
+        await self.event(dead.event)
 
     def value(self, value: str) -> None:
         self.items.append(value)

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from heliograph.bus import rabbitmq, topology
-from heliograph.bus.port import BusUnavailableError
+from heliograph.bus.port import BusUnavailableError, DeadEvent
 from heliograph.bus.rabbitmq import RabbitBus
 from heliograph.events.model import JobEvent
 from tests.contract.conftest import QUICK, Heard, first_dead, make_event, publish_until_taken
@@ -201,6 +201,21 @@ async def test_a_message_that_is_no_event_is_laid_aside_at_once(bus: RabbitBus, 
     event = make_event()
     await bus.publish(event)
     assert await heard.once(2) == [event.id] * 2
+
+
+async def test_a_dead_letter_that_is_no_event_holds_up_no_other(bus: RabbitBus, rabbitmq_url: str) -> None:
+    dead: asyncio.Queue[DeadEvent] = asyncio.Queue()
+    event = make_event()
+    async with await aio_pika.connect(rabbitmq_url) as connection, connection.channel() as channel:
+        exchange = await channel.get_exchange(topology.DEAD_EXCHANGE)
+        for body in (b"not an event", event.to_json()):
+            await exchange.publish(aio_pika.Message(body), "")
+        subscription = await bus.subscribe_dead(dead.put, prefetch=1)
+        async with asyncio.timeout(30):
+            assert await dead.get() == DeadEvent(event)  # the broker laid nothing aside here, and so tells nothing
+        await subscription.close()
+        queue = await channel.get_queue(topology.DEAD_QUEUE)
+        assert await queue.get(fail=False) is None
 
 
 async def test_a_paused_subscription_is_still_paused_on_the_next_connection(

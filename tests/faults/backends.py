@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from heliograph.backends import JobContext, Retry, TransientError, backend
+from heliograph.backends import Finished, Gone, JobContext, Limits, Retry, TransientError, backend
 
 RETRY_AFTER = timedelta(seconds=2)
 
@@ -55,6 +56,23 @@ def drill(parameters: Drill, job: JobContext) -> dict[str, int]:
     if job.attempt <= parameters.fails:
         raise TransientError("as asked")
     return {"attempt": job.attempt}
+
+
+def _ask(parameters: Drill, job: JobContext) -> Finished | Gone:
+    """Say what an outside system knows: that it is done, where a drill was begun there."""
+    return Finished({"outside": job.remembered["number"]}) if job.remembered else Gone()
+
+
+@backend(name="outside", version="1.0.0", reconcile=_ask)
+def outside(parameters: Drill, job: JobContext) -> dict[str, int]:
+    """Begin something outside, and wait for ever."""
+    job.remember(number=17)
+    _say(parameters.runs, job, "begun")
+    time.sleep(3600)
+    return {}
+
+
+narrow = replace(drill, name="narrow", limits=Limits(total=3, per_owner=3))
 
 
 def _say(runs: Path, job: JobContext, word: str) -> None:

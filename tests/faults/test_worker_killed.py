@@ -106,3 +106,15 @@ async def test_one_that_stood_still_cannot_end_what_is_another_s(stage: Stage) -
     assert await stage.history(job) == [
         ("queued", ADA), ("running", "worker"), ("queued", "reconciler"), ("running", "other"), ("done", "other")
     ]  # fmt: skip
+
+
+async def test_what_goes_on_outside_is_asked_for_before_it_is_begun_again(stage: Stage) -> None:
+    await stage.start()
+    job = await stage.submit(backend="outside")
+    await stage.at_work(job)
+    await stage.worker.kill()
+    await stage.another_worker("other").start()
+
+    over = await stage.over(job)
+    assert (over["state"], over["attempt"], over["result"]) == ("done", 2, {"outside": 17})
+    assert stage.begun(job) == [1]

@@ -285,7 +285,7 @@ async def test_a_key_of_nonsense_is_refused(api: Api, key: str) -> None:
 
 
 def _waits(api: Api, job: str) -> bool:
-    return job in api.app.state.parts.waiting._waiters
+    return ("job", job) in api.app.state.parts.waiting._waiters
 
 
 async def test_a_wait_does_not_wait_for_the_feed_of_events(mongodb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from heliograph.notices.model import Delivery, DeliveryStatus, Occasion
 from heliograph.notices.store import Ledger
 from heliograph.wire import BackendView, NoticePage
 from tests.parts.api import ADA, KEY, SUM, Api, open_api, problem
+from tests.parts.queues import open_queue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -216,11 +217,25 @@ async def test_every_answer_fits_what_the_document_declares(api: Api, tmp_path: 
         await api.over(job)
         await api.over(failing)
     await delivered(api, job["id"])
+    given_up = (await api.submit())["id"]
+    error = {"kind": "lost", "message": "its worker was lost", "traceback": None}
+    ended = {"state": "failed", "error": error, "ended_at": datetime.now(UTC), "attempt": 3}
+    await api.jobs.update_one({"_id": given_up}, {"$set": ended})
     upload = (await admin.post("/v1/uploads", content=b"x")).json()["id"]
     own = f"/v1/jobs/{job['id']}"
+    queue = await open_queue(api, "mrc 1/enclosure", parameters_schema={"type": "object"})
+    await queue.submit()
+    held, lease = await queue.claim_one()
+    await queue.submit()
+    named = {"lease_token": lease}
+    token = f"/v1/tokens/{(await admin.get('/v1/tokens')).json()['items'][0]['id']}"
     answered: set[tuple[str, str]] = set()
     for method, path, template, body in (
         ("POST", "/v1/jobs", "/v1/jobs", SUM), ("GET", "/v1/jobs", "/v1/jobs", None),
+        ("POST", "/v1/jobs/batch", "/v1/jobs/batch", {"jobs": [SUM | {"group": "g", "parent": job["id"]}, 7]}),
+        ("POST", "/v1/jobs/batch", "/v1/jobs/batch", {"jobs": []}),  # refused
+        ("GET", "/v1/groups/g", "/v1/groups/{group}", None), ("GET", "/v1/groups/none", "/v1/groups/{group}", None),
+        ("GET", f"{own}/tree", "/v1/jobs/{job_id}/tree", None),
         ("GET", own, "/v1/jobs/{job_id}", None), ("GET", f"/v1/jobs/{failing['id']}", "/v1/jobs/{job_id}", None),
         ("GET", f"{own}/history", "/v1/jobs/{job_id}/history", None),
         ("GET", f"{own}/log", "/v1/jobs/{job_id}/log", None),
@@ -233,7 +248,29 @@ async def test_every_answer_fits_what_the_document_declares(api: Api, tmp_path: 
         ("POST", "/v1/uploads", "/v1/uploads", None), ("GET", f"/v1/uploads/{upload}", "/v1/uploads/{upload_id}", None),
         ("GET", "/v1/backends", "/v1/backends", None), ("GET", "/v1/backends/sum", "/v1/backends/{name}", None),
         ("GET", "/v1/backends/none", "/v1/backends/{name}", None),
+        ("PATCH", "/v1/backends/sum", "/v1/backends/{name}", {"limits": {"total": 4}}),
+        ("PATCH", "/v1/backends/sum", "/v1/backends/{name}", {"limits": 4}),  # refused
+        ("POST", "/v1/backends/sum/pause", "/v1/backends/{name}/pause", None),
+        ("POST", "/v1/backends/sum/resume", "/v1/backends/{name}/resume", None),
+        ("GET", "/v1/dead", "/v1/dead", None),
+        ("POST", f"/v1/dead/{given_up}/replay", "/v1/dead/{dead_id}/replay", None),
+        ("POST", f"/v1/dead/{given_up}/replay", "/v1/dead/{dead_id}/replay", None),  # refused
         ("DELETE", "/v1/backends/where", "/v1/backends/{name}", None),
+        ("PUT", queue.path, "/v1/queues/{name}", {}), ("PUT", "/v1/queues/new", "/v1/queues/{name}", {}),
+        ("PUT", "/v1/queues/sum", "/v1/queues/{name}", {}),  # refused
+        ("GET", "/v1/queues", "/v1/queues", None), ("GET", queue.path, "/v1/queues/{name}", None),
+        ("POST", f"{queue.path}/claim", "/v1/queues/{name}/claim", {"agent": "dome-1"}),
+        ("POST", f"{queue.path}/pause", "/v1/queues/{name}/pause", None),
+        ("POST", f"{queue.path}/resume", "/v1/queues/{name}/resume", None),
+        ("POST", f"/v1/jobs/{held}/report", "/v1/jobs/{job_id}/report", named | {"progress": 0.5}),
+        ("POST", f"/v1/jobs/{held}/heartbeat", "/v1/jobs/{job_id}/heartbeat", named),
+        ("POST", f"/v1/jobs/{held}/release", "/v1/jobs/{job_id}/release", named),
+        ("POST", f"/v1/jobs/{held}/report", "/v1/jobs/{job_id}/report", named),  # refused
+        ("DELETE", "/v1/queues/new", "/v1/queues/{name}", None),
+        ("DELETE", queue.path, "/v1/queues/{name}", None),  # refused
+        ("POST", "/v1/tokens", "/v1/tokens", {"queue": queue.name, "description": "dome 1"}),
+        ("GET", "/v1/tokens", "/v1/tokens", None), ("GET", token, "/v1/tokens/{token_id}", None),
+        ("DELETE", token, "/v1/tokens/{token_id}", None),
         ("GET", "/v1/notices", "/v1/notices", None), ("GET", "/v1/me", "/v1/me", None),
         ("POST", "/v1/jobs", "/v1/jobs", {"backend": "none"}), ("GET", "/healthz", "/healthz", None),
         ("GET", "/readyz", "/readyz", None), ("GET", "/metrics", "/metrics", None),

@@ -155,3 +155,19 @@ async def test_a_token_is_minted_with_claims(api: Api) -> None:
 
 async def test_the_topology_is_printed(api: Api) -> None:
     assert "heliograph.events" in await run(api, "topology")
+
+
+async def test_a_group_is_shown_with_what_failed_in_it(api: Api) -> None:
+    first, other = await api.submit(group="a night", name="first"), await api.submit()
+    output = await run(api, "submit", "sum", '{"left": 1}', "--group", "a night", "--after", other["id"])
+    assert "queued" in output
+    await api.jobs.update_one(
+        {"_id": first["id"]},
+        {"$set": {"state": "failed", "error": {"kind": "fatal", "message": "the [red] star is gone"}}},
+    )  # fmt: skip
+    output = await run(api, "group", "a night")
+    assert "1 queued, 1 failed" in output
+    assert "50% of 2" in output
+    assert first["id"] in output
+    assert "the [red] star is gone" in output
+    assert "no job of the group none" in await run(api, "group", "none", code=1)

@@ -77,7 +77,7 @@ async def test_a_job_is_told_of_from_submission_to_plot(
         yield PICTURE
 
     async with MemoryBus() as bus, Notifier(settings(), database=stores.database, bus=bus):
-        relay = Relay(stores.outbox, bus)
+        relay = Relay(stores.outbox, stores.followers, bus)
         relaying = asyncio.create_task(relay.run())
         job = await stores.submit(name="Sunspots", notify=told(wish(threshold_seconds=None)))
         relay.nudge(job.id)

@@ -81,7 +81,7 @@ async def test_an_event_of_the_bus_is_planned_before_it_counts_as_taken(
 ) -> None:
     async with desk(stores, mail_server) as notifier, MemoryBus() as bus:
         subscription = await bus.subscribe_told(notifier.planner.handle)
-        relay = Relay(stores.outbox, bus)
+        relay = Relay(stores.outbox, stores.followers, bus)
         running = asyncio.create_task(relay.run())
         job = await stores.submit(notify=told())
         relay.nudge(job.id)

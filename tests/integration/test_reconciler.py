@@ -28,11 +28,17 @@ class Site:
 
     def __init__(self, stores: Stores, name: str) -> None:
         self.stores = stores
-        self.relay = Relay(stores.outbox, MemoryBus())
+        self.relay = Relay(stores.outbox, stores.followers, MemoryBus())
         self.artifacts = Files(stores.database, "artifacts")
         self.uploads = Files(stores.database, "uploads")
         self.reconciler = Reconciler(
-            stores.database, stores.upkeep, self.relay, Locks(stores.database, name), self.artifacts, self.uploads
+            stores.database,
+            stores.upkeep,
+            stores.followers,
+            self.relay,
+            Locks(stores.database, name),
+            self.artifacts,
+            self.uploads,
         )
 
 

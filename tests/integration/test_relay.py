@@ -93,7 +93,7 @@ async def until_empty(stores: Stores) -> None:
 async def test_events_go_out_once_in_order_and_leave_the_outbox(
     stores: Stores, bus: MemoryBus, listener: Listener
 ) -> None:
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         for _ in range(30):
             relay.nudge((await finished(stores)).id)
@@ -112,7 +112,7 @@ async def test_an_event_says_what_happened_and_no_secret(stores: Stores, bus: Me
         events.append(event)
 
     await bus.subscribe_told(keep)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     job = await stores.submit(name="night 12", group="g1", parameters={"secret": "hidden"}, traceparent="00-1-2-01")
     relay.nudge(job.id)
     await relay.drain(WITHIN_SECONDS)
@@ -130,7 +130,7 @@ async def test_the_first_that_fails_stops_its_job_and_no_other(
     stuck = await finished(stores)
     listener.refused = {(stuck.id, 1)}
     other = await finished(stores)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(stuck.id)
         relay.nudge(other.id)
@@ -148,7 +148,7 @@ async def test_what_went_out_before_the_failure_does_not_go_out_again(
 ) -> None:
     job = await finished(stores)
     listener.refused = {(job.id, 3)}
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(job.id)
         await until(lambda: listener.refusals > 1)
@@ -160,7 +160,7 @@ async def test_what_went_out_before_the_failure_does_not_go_out_again(
 
 async def test_nothing_is_lost_while_the_bus_is_away(stores: Stores) -> None:
     bus, listener = MemoryBus(), Listener()
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         jobs = [await finished(stores) for _ in range(5)]
         for job in jobs:
@@ -183,7 +183,7 @@ async def test_nothing_is_lost_while_the_bus_is_away(stores: Stores) -> None:
 
 async def test_what_nobody_takes_yet_waits(stores: Stores, bus: MemoryBus) -> None:
     job = await finished(stores)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(job.id)
         await until(lambda: relay._failed != {})
@@ -207,7 +207,7 @@ async def test_an_outage_of_the_database_repeats_events_and_loses_none(
         await pull(changes)
 
     monkeypatch.setattr(stores.outbox, "pull", away_at_first)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(job.id)
         await until_empty(stores)
@@ -219,7 +219,7 @@ async def test_an_event_that_cannot_be_told_stops_its_own_job_alone(
 ) -> None:
     broken, other = await finished(stores), await finished(stores)
     await stores.collection.update_one({"_id": broken.id}, {"$set": {"outbox.0.seq": "no number"}})
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(broken.id)
         relay.nudge(other.id)
@@ -239,7 +239,7 @@ async def test_a_defect_of_the_bus_does_not_end_the_relay(
         await publish(event)
 
     monkeypatch.setattr(bus, "publish", defective)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         relay.nudge(broken.id)
         relay.nudge(other.id)
@@ -256,7 +256,7 @@ async def test_the_sweep_takes_what_another_process_left_and_nothing_young(
     await stores.collection.update_one(
         {"_id": old.id}, {"$set": {"outbox.0.at": datetime.now(UTC) - timedelta(seconds=6)}}
     )
-    async with running(Relay(stores.outbox, bus)):
+    async with running(Relay(stores.outbox, stores.followers, bus)):
         await until(lambda: (old.id, 3) in listener.told)
         assert {job for job, _ in listener.told} == {old.id}
         await stores.collection.update_one(
@@ -273,7 +273,7 @@ async def test_a_long_absence_is_made_up_for_without_waiting_for_the_next_sweep(
     jobs = [await stores.submit() for _ in range(7)]
     await stores.collection.update_many({}, {"$set": {"outbox.0.at": datetime.now(UTC) - timedelta(seconds=6)}})
     monkeypatch.setattr(relay_module, "SWEEP_SECONDS", 0)
-    async with running(Relay(stores.outbox, bus)):
+    async with running(Relay(stores.outbox, stores.followers, bus)):
         await until(lambda: bool(listener.told))
         monkeypatch.setattr(relay_module, "SWEEP_SECONDS", 3600)
         await until_empty(stores)
@@ -281,7 +281,7 @@ async def test_a_long_absence_is_made_up_for_without_waiting_for_the_next_sweep(
 
 
 async def test_two_relays_never_show_a_later_event_first(stores: Stores, bus: MemoryBus, listener: Listener) -> None:
-    api, worker = Relay(stores.outbox, bus), Relay(stores.outbox, bus)
+    api, worker = Relay(stores.outbox, stores.followers, bus), Relay(stores.outbox, stores.followers, bus)
     async with running(api), running(worker):
         for _ in range(30):
             job = await stores.submit()
@@ -302,7 +302,7 @@ async def test_idle_workers_get_a_hint_of_what_waits_once_its_event_is_out(
 ) -> None:
     hints: list[str] = []
     await bus.subscribe_hints([QUEUE, "later"], hints.append)
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     await finished(stores)
     for job in (
         await stores.submit(), await stores.submit(),
@@ -314,7 +314,7 @@ async def test_idle_workers_get_a_hint_of_what_waits_once_its_event_is_out(
 
 
 async def test_a_clean_end_sends_what_was_nudged(stores: Stores, bus: MemoryBus, listener: Listener) -> None:
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     async with running(relay):
         pass
     jobs = [await finished(stores) for _ in range(3)]
@@ -328,7 +328,7 @@ async def test_a_clean_end_sends_what_was_nudged(stores: Stores, bus: MemoryBus,
 async def test_a_clean_end_tries_again_what_failed(stores: Stores, bus: MemoryBus, listener: Listener) -> None:
     job = await finished(stores)
     listener.refused = {(job.id, 1)}
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     relay.nudge(job.id)
     draining = asyncio.create_task(relay.drain(WITHIN_SECONDS))
     await until(lambda: listener.refusals > 0)
@@ -342,7 +342,7 @@ async def test_a_clean_end_gives_up_in_time(stores: Stores, is_up: bool) -> None
     bus = MemoryBus()
     if is_up:
         await bus.start()
-    relay = Relay(stores.outbox, bus)
+    relay = Relay(stores.outbox, stores.followers, bus)
     relay.nudge((await finished(stores)).id)
     async with asyncio.timeout(WITHIN_SECONDS):
         await relay.drain(0.1)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from heliograph.errors import ConflictError, NotFoundError
+from heliograph.identity.identity import Scope
 from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
@@ -79,10 +80,10 @@ async def test_an_unknown_one_is_not_found(stores: Stores) -> None:
 
 async def test_one_of_somebody_else_looks_unknown(stores: Stores) -> None:
     job = await stores.submit(owner="ada")
-    assert await stores.jobs.get(job.id, owner="ada")
+    assert await stores.jobs.get(job.id, Scope(owner="ada"))
     for read in (stores.jobs.get, stores.jobs.with_history):
         with pytest.raises(NotFoundError):
-            await read(job.id, owner="bob")
+            await read(job.id, Scope(owner="bob"))
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,45 @@ async def test_a_lease_without_an_end_is_never_lost(stores: Stores, until: str |
     change = {"$set": {"lease.until": None}} if until is None else {"$unset": {"lease.until": ""}}
     await stores.collection.update_one({"_id": job.id}, change)
     assert await stores.upkeep.lost_leases() == []
+
+
+async def test_several_at_once_in_their_order(stores: Stores) -> None:
+    for name, priority in (("old", 0), ("urgent", 5), ("young", 0), ("idle", -5)):
+        await stores.submit(name=name, priority=priority)
+    claimed = await stores.claims.claim_several([QUEUE], WORKER, most=3)
+    assert [job.name for job in claimed] == ["urgent", "old", "young"]
+    for job in claimed:
+        now = await stores.jobs.get(job.id)
+        assert (job.state, job.seq, job.attempt, lease_of(job).token) == (
+            now.state,
+            now.seq,
+            now.attempt,
+            lease_of(now).token,
+        )
+        assert await stores.finish(job, done())
+
+
+async def test_eight_claimers_of_several_take_each_of_200_jobs_exactly_once(stores: Stores) -> None:
+    submitted = await asyncio.gather(*(stores.submit() for _ in range(200)))
+
+    async def claim_all() -> list[str]:
+        claimed = []
+        while jobs := await stores.claims.claim_several([QUEUE], WORKER, most=5):
+            claimed += [job.id for job in jobs]
+        return claimed
+
+    claimed = Counter(job for jobs in await asyncio.gather(*(claim_all() for _ in range(8))) for job in jobs)
+    assert claimed == Counter(job.id for job in submitted)
+
+
+async def test_of_several_those_that_may_not_be_begun_end_cancelled(stores: Stores) -> None:
+    wished = await stores.submit(priority=2)
+    await stores.collection.update_one({"_id": wished.id}, {"$set": {"cancel_requested": True}})
+    late = await stores.submit(priority=1, start_before=datetime.now(UTC) - timedelta(seconds=1))
+    fit = await stores.submit()
+    seen = [job for _ in range(3) for job in await stores.claims.claim_several([QUEUE], WORKER, most=3)]
+    assert {job.id: job.state for job in seen} == {
+        fit.id: State.RUNNING,
+        wished.id: State.CANCELLED,
+        late.id: State.CANCELLED,
+    }

@@ -115,7 +115,7 @@ async def test_what_a_killed_process_left_is_found_and_can_be_deleted(files: Fil
 
 
 async def log(stores: Stores, job: str, series: int = 1, attempt: int = 1) -> bytes:
-    return b"".join([chunk async for chunk in stores.logs.read(job, series, attempt)])
+    return b"".join([chunk.data async for chunk in stores.logs.read(job, series, attempt)])
 
 
 async def test_a_log_is_read_in_order_however_it_arrived(stores: Stores) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from heliograph.identity.identity import Scope
+from heliograph.ids import new_id
 from heliograph.jobs.states import State
+from heliograph.jobs.store import SetStore, TreeStore
 from heliograph.jobs.store.documents import new_document
+from heliograph.jobs.store.followers import Released
 from heliograph.jobs.store.listing import Criteria
 from tests.parts.jobs import QUEUE, WORKER, Stores, done, new_job
 
@@ -102,9 +106,35 @@ async def unlisted(stores: Stores) -> None:
     assert await stores.upkeep.unlisted_artifacts([("file-1", "gone")]) == ["file-1"]
 
 
+async def children(stores: Stores) -> None:
+    root = await stores.submit()
+    child = await stores.submit(parent=root.id, ancestors=(root.id,))
+    for criteria in (Criteria(parent=root.id), Criteria(ancestor=root.id)):
+        assert [job.id for job in (await stores.listing.page(criteria, limit=9)).jobs] == [child.id]
+    trees = TreeStore(stores.database)
+    assert await trees.to_cancel(root.id) == [child.id]
+    assert (await trees.relatives([root.id])).keys() == {root.id}
+    assert (await trees.outcomes(root.id, [child.id])).keys() == {child.id}
+
+
+async def counted(stores: Stores) -> None:
+    root = await stores.submit(group="g1")
+    await stores.submit(group="g1", ancestors=(root.id,))
+    sets = SetStore(stores.database)
+    assert (await sets.descendants(root.id)).total == 1
+    assert (await sets.group("g1", Scope(owner="ada"))).tally.total == 2
+
+
+async def release(stores: Stores) -> None:
+    gone = new_id()
+    await stores.submit(after=(gone,))
+    assert (await stores.followers.sweep()).ended
+    assert await stores.followers.release([gone]) == Released()
+
+
 STATEMENTS = [
     claim, finish, renew, make_due, expire_unstarted, take_back, expired, sweep_outbox, known_request, mine,
-    group, updated, unlisted,
+    group, updated, unlisted, children, counted, release,
 ]  # fmt: skip
 
 

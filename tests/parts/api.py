@@ -95,6 +95,8 @@ class Api:
         settings = WorkerSettings(
             mongodb_url="mongodb://unused", bus_url="memory://", scratch=scratch, slots=2, metrics_port=None,
             worker_name="worker of the tests", grace_seconds=1, drain_seconds=5, keep_variables="PYTHONPATH",
+            identity_key=self.settings.identity_key, link_keys=self.settings.link_keys, lease_seconds=3,
+            public_url=self.url,
         )  # fmt: skip
         catalogue = Catalogue.of([f"tests.backends_for_tests.{backend}" for backend in backends])
         with pytest.MonkeyPatch.context() as environment:
@@ -146,7 +148,7 @@ async def _served(app: FastAPI) -> AsyncIterator[str]:
         app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2, http="httptools"
     )
     server = uvicorn.Server(config)
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # asyncio tells TCP not to wait by the protocol's number
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # now, so that who connects before the server runs waits for it
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -9,7 +9,15 @@ from typing import Any
 from heliograph.ids import new_id
 from heliograph.jobs.model import Job, JobError, Lease, NewJob
 from heliograph.jobs.states import ErrorKind, State
-from heliograph.jobs.store import ClaimStore, JobStore, Listing, LogStore, OutboxStore, UpkeepStore
+from heliograph.jobs.store import (
+    ClaimStore,
+    FollowerStore,
+    JobStore,
+    Listing,
+    LogStore,
+    OutboxStore,
+    UpkeepStore,
+)
 from heliograph.jobs.store.claims import Finish
 from heliograph.jobs.store.indexes import JOBS, ensure_job_indexes
 from heliograph.storage import Collection, Database, Document
@@ -46,6 +54,7 @@ class Stores:
     jobs: JobStore
     claims: ClaimStore
     upkeep: UpkeepStore
+    followers: FollowerStore
     outbox: OutboxStore
     listing: Listing
     logs: LogStore
@@ -53,8 +62,8 @@ class Stores:
     @classmethod
     def of(cls, database: Database) -> "Stores":
         return cls(
-            database, JobStore(database), ClaimStore(database), UpkeepStore(database), OutboxStore(database),
-            Listing(database), LogStore(database),
+            database, JobStore(database), ClaimStore(database), UpkeepStore(database), FollowerStore(database),
+            OutboxStore(database), Listing(database), LogStore(database),
         )  # fmt: skip
 
     @property

@@ -28,10 +28,14 @@ ROOT = Path(__file__).parents[2]
 KEYS = {
     "signing_keys": "a key of the tests that signs nothing else",
     "identity_key": "another key of the tests that signs nothing",
+    "link_keys": "a third key of the tests that signs links alone",
 }
 AWAY = "database away, waiting for it"
 BACKEND = "drill"
-_BACKENDS = "tests.faults.backends:drill"
+_BACKENDS = "tests.faults.backends"
+_ENTRY_POINTS = "[heliograph.backends]\n" + "".join(
+    f"{name} = {_BACKENDS}:{name}\n" for name in (BACKEND, "narrow", "outside")
+)
 _START_SECONDS = 60.0  # 2 s on a quiet machine
 _END_SECONDS = 60.0
 _PORTS = range(20_000, 32_000)  # below the range of outgoing connections: see tests/parts/rabbitmq.py
@@ -166,7 +170,7 @@ class Stage:
     def another_worker(self, name: str) -> Service:
         return self._add(
             "worker", name, worker_name=name, slots=4, lease_seconds=3, grace_seconds=2,
-            scratch=self.folder / f"scratch-{name}",
+            scratch=self.folder / f"scratch-{name}", identity_key=KEYS["identity_key"], link_keys=KEYS["link_keys"],
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -197,13 +201,19 @@ class Stage:
         return self._http
 
     async def post(
-        self, *, key: str | None = None, notify: Any = True, max_attempts: int = 3, **parameters: Any
+        self,
+        *,
+        backend: str = BACKEND,
+        key: str | None = None,
+        notify: Any = True,
+        max_attempts: int = 3,
+        **parameters: Any,
     ) -> httpx.Response:
         """Submit a drill, and return the api's answer."""
         parameters = {"runs": self._runs, **parameters}
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
         headers = {"Idempotency-Key": key} if key else {}
-        body = {"backend": BACKEND, "parameters": plain, "notify": notify, "max_attempts": max_attempts}
+        body = {"backend": backend, "parameters": plain, "notify": notify, "max_attempts": max_attempts}
         return await self.http.post("/v1/jobs", json=body, headers=headers)
 
     async def submit(self, **parameters: Any) -> str:
@@ -254,6 +264,17 @@ class Stage:
     def returned(self, job: str) -> list[int]:
         """Return the attempts whose code came to its end."""
         return self._marks(job, "returned")
+
+    def most_at_once(self) -> int:
+        """Return how many attempts that returned were at work at a time; one that was killed says no more."""
+        lines = [line.split() for line in self._runs.read_text().splitlines()]
+        returned = {(job, attempt) for job, attempt, what in lines if what == "returned"}
+        at_work = most = 0
+        for job, attempt, what in lines:
+            if (job, attempt) in returned:
+                at_work += 1 if what == "begun" else -1
+                most = max(most, at_work)
+        return most
 
     def letters(self) -> Counter[tuple[str, str]]:
         """Return how often each mail arrived: by its occasion, and its job's id in lower case."""
@@ -308,7 +329,7 @@ def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:
     plugin = folder / "plugin" / "heliograph_drill-1.0.dist-info"
     plugin.mkdir(parents=True, exist_ok=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: heliograph-drill\nVersion: 1.0\n")
-    (plugin / "entry_points.txt").write_text(f"[heliograph.backends]\n{BACKEND} = {_BACKENDS}\n")
+    (plugin / "entry_points.txt").write_text(_ENTRY_POINTS)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HELIOGRAPH_")}
     ours = {f"HELIOGRAPH_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
     return inherited | ours | {"PYTHONPATH": f"{plugin.parent}{os.pathsep}{ROOT}"}

@@ -12,7 +12,8 @@ import pytest
 
 from heliograph.backends import Cancelled
 from heliograph_worker.catalogue import Catalogue
-from heliograph_worker.child.context import Channel, ChildContext
+from heliograph_worker.child.channel import Channel
+from heliograph_worker.child.context import ChildContext
 from heliograph_worker.child.stopping import Stopping
 from heliograph_worker.environment import child_environment
 from heliograph_worker.folder import Folder
@@ -218,8 +219,9 @@ def test_a_message_survives_its_journey() -> None:
 
 def test_a_loop_that_tells_of_each_turn_is_thinned_out(tmp_path: Path) -> None:
     run = Run(
-        source="", backend="", job="job", attempt=1, parameters="", inputs={}, deadline=None, folder=str(tmp_path)
-    )
+        source="", backend="", job="job", attempt=1, parameters="", inputs={}, deadline=None, folder=str(tmp_path),
+        remembered="{}", asks_first=False, memory=None,
+    )  # fmt: skip
     worker, child = socket.socketpair()
     with worker, child:
         context = ChildContext(run, Folder(tmp_path), Channel(child, Stopping()), Stopping())

@@ -30,8 +30,12 @@ OPERATORS = (
     "heliograph.storage",  # writes and files
     "heliograph.jobs.store",
     "heliograph.notices.store", "heliograph.notices.due", "heliograph.notices.intervals", "heliograph.notices.indexes",
+    "heliograph.callbacks.store",
     "heliograph.locks",  # a store of one document for each lock
     "heliograph.announcements",  # a store of what workers announce
+    "heliograph.queues.store",  # a store of what is declared
+    "heliograph.identity.queue_tokens",  # a store of hashes
+    "heliograph.dead.store",  # a store of dead letters
     "heliograph_standalone.replica_set",  # initiates its replica set
 )  # fmt: skip
 NO_OPERATORS = {"$ref", "$defs"}  # words of JSON Schema

@@ -6,7 +6,7 @@ import math
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,53 +16,19 @@ from pydantic import ValidationError
 
 from heliograph.backends import Backend, UsageError
 from heliograph.jobs.states import ErrorKind
+from heliograph.testing import FakeJob
 from heliograph_periodogram.backend import Parameters, Result, periodogram
 from heliograph_periodogram.series import Series
 from heliograph_periodogram.significance import Noise
 from heliograph_periodogram.spectrum import Search, search
 
 
-class Job:
-    """Keeps what a backend tells of its work."""
-
-    id = "01JD8Q0Z0000000000000000000"
-    attempt = 1
-    cancelled = False
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-        self.deadline = datetime.now(UTC) + timedelta(minutes=5)
-        self.stages: list[str] = []
-        self.fractions: list[float] = []
-        self.messages: list[str] = []
-        self.lines: list[str] = []
-        self.artifacts: dict[str, bytes] = {}
-
-    def progress(
-        self,
-        fraction: float | None = None,
-        *,
-        stage: str | None = None,
-        eta: timedelta | None = None,
-        message: str | None = None,
-    ) -> None:
-        self.stages += [stage] if stage else []
-        self.messages += [message] if message else []
-        self.fractions += [fraction] if fraction is not None else []
-
-    def log(self, text: str) -> None:
-        self.lines.append(text)
-
-    def artifact(self, name: str, content: bytes | Path, *, media_type: str | None = None) -> None:
-        self.artifacts[name] = content if isinstance(content, bytes) else content.read_bytes()
-
-
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job(tmp_path)
+def job(tmp_path: Path) -> FakeJob:
+    return FakeJob(tmp_path)
 
 
-def run(job: Job, **parameters: Any) -> Result:
+def run(job: FakeJob, **parameters: Any) -> Result:
     result = periodogram.function(Parameters.model_validate(parameters), job)
     assert isinstance(result, Result)
     return result
@@ -82,37 +48,40 @@ def test_it_is_found_by_its_entry_point() -> None:
     assert all("description" in field for field in properties.values())
 
 
-def test_the_sunspot_cycle_is_found(job: Job) -> None:
+def test_the_sunspot_cycle_is_found(job: FakeJob) -> None:
     result = run(job)
     assert 10.5 < result.peak_period_years < 11.5
     assert (result.rows, result.first_time, result.last_time) == (309, 1700, 2008)
     assert 0.2 < result.peak_power < 1
     assert result.false_alarm_probability < 1e-10
     assert result.title == "Sunspots, 1700 to 2008"
-    assert job.messages == [f"The strongest period is {result.peak_period_years:.2f} years."]
+    assert [report.message for report in job.reports if report.message] == [
+        f"The strongest period is {result.peak_period_years:.2f} years."
+    ]
 
 
-def test_progress_goes_forward_through_named_stages(job: Job) -> None:
+def test_progress_goes_forward_through_named_stages(job: FakeJob) -> None:
     run(job)
-    assert job.stages == ["reading", "searching", "drawing", "writing"]
-    assert job.fractions == sorted(job.fractions)
-    assert job.fractions[-1] == 1
+    assert [report.stage for report in job.reports if report.stage] == ["reading", "searching", "drawing", "writing"]
+    fractions = [report.fraction for report in job.reports if report.fraction is not None]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
 
 
-def test_the_plot_is_a_picture_of_readable_size(job: Job) -> None:
+def test_the_plot_is_a_picture_of_readable_size(job: FakeJob) -> None:
     run(job)
-    picture = job.artifacts["periodogram.png"]
+    picture = job.artifacts["periodogram.png"].content
     assert picture.startswith(b"\x89PNG")
     assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (1350, 1050)
 
 
-def test_a_title_is_no_formula(job: Job) -> None:
+def test_a_title_is_no_formula(job: FakeJob) -> None:
     assert run(job, title=r"$\frac{1 \nonsense$").title == r"$\frac{1 \nonsense$"
 
 
-def test_the_spectrum_holds_the_peak(job: Job) -> None:
+def test_the_spectrum_holds_the_peak(job: FakeJob) -> None:
     result = run(job)
-    rows = list(csv.DictReader(io.StringIO(job.artifacts["spectrum.csv"].decode())))
+    rows = list(csv.DictReader(io.StringIO(job.artifacts["spectrum.csv"].text)))
     assert len(rows) == result.frequencies
     highest = max(rows, key=lambda row: float(row["power"]))
     assert float(highest["period_years"]) == pytest.approx(result.peak_period_years, rel=1e-5)
@@ -120,14 +89,14 @@ def test_the_spectrum_holds_the_peak(job: Job) -> None:
     assert all(2 <= float(row["period_years"]) <= 100 for row in rows)
 
 
-def test_rows_given_with_the_job_are_searched(job: Job) -> None:
+def test_rows_given_with_the_job_are_searched(job: FakeJob) -> None:
     result = run(job, rows=wave(7.5), title="A wave")
     assert result.peak_period_years == pytest.approx(7.5, rel=0.01)
     assert result.title == "A wave"
     assert result.false_alarm_probability == pytest.approx(0, abs=1e-100)
 
 
-def test_an_uploaded_table_is_searched(job: Job, tmp_path: Path) -> None:
+def test_an_uploaded_table_is_searched(job: FakeJob, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     lines = ["time,value,flag", "# a comment", "", *(f"{time},{value},good" for time, value in wave(0.5, step=0.03))]
     table.write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
@@ -136,13 +105,13 @@ def test_an_uploaded_table_is_searched(job: Job, tmp_path: Path) -> None:
     assert result.rows == 200
 
 
-def test_a_table_saved_by_a_spreadsheet_without_a_heading_keeps_its_first_row(job: Job, tmp_path: Path) -> None:
+def test_a_table_saved_by_a_spreadsheet_without_a_heading_keeps_its_first_row(job: FakeJob, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("".join(f"{time},{value}\n" for time, value in wave(7)), encoding="utf-8-sig")
     assert run(job, table=str(table)).rows == 200
 
 
-def test_noise_passes_the_level_of_a_false_alarm_as_rarely_as_that_says(job: Job) -> None:
+def test_noise_passes_the_level_of_a_false_alarm_as_rarely_as_that_says(job: FakeJob) -> None:
     dice = random.Random(11)
     alarms = 0
     for _ in range(300):
@@ -158,7 +127,7 @@ def test_levels_are_the_powers_of_their_probabilities() -> None:
         assert noise.false_alarm_probability(noise.power_at(probability)) == pytest.approx(probability, rel=1e-6)
 
 
-def test_a_peak_at_the_end_of_the_search_is_remarked_on(job: Job) -> None:
+def test_a_peak_at_the_end_of_the_search_is_remarked_on(job: FakeJob) -> None:
     run(job, rows=wave(21), maximum_period_years=20)
     assert "The highest power lies at an end of the search: the true period may lie outside." in job.lines
 
@@ -177,7 +146,7 @@ def test_a_peak_at_the_end_of_the_search_is_remarked_on(job: Job) -> None:
     ],
 )
 def test_rows_that_cannot_be_used_are_refused_by_name(
-    job: Job, rows: list[tuple[float, float]], complaint: str
+    job: FakeJob, rows: list[tuple[float, float]], complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         run(job, rows=rows)
@@ -194,14 +163,14 @@ def test_rows_that_cannot_be_used_are_refused_by_name(
         ("1900,5\n1901,", "table, line 13: '' is not a number"),
     ],
 )
-def test_a_bad_line_of_a_table_is_refused_by_number(job: Job, tmp_path: Path, line: str, complaint: str) -> None:
+def test_a_bad_line_of_a_table_is_refused_by_number(job: FakeJob, tmp_path: Path, line: str, complaint: str) -> None:
     table = tmp_path / "table.csv"
     table.write_text("YEAR,VALUE\n" + "".join(f"{year},{year % 3}\n" for year in range(1880, 1890)) + line + "\n")
     with pytest.raises(UsageError, match=complaint):
         run(job, table=str(table))
 
 
-def test_a_heading_with_a_number_in_it_is_a_bad_line(job: Job, tmp_path: Path) -> None:
+def test_a_heading_with_a_number_in_it_is_a_bad_line(job: FakeJob, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("1900,n/a\n")
     with pytest.raises(UsageError, match="table, line 1: 'n/a' is not a number"):
@@ -209,27 +178,27 @@ def test_a_heading_with_a_number_in_it_is_a_bad_line(job: Job, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\xff", b"YEAR,VALUE\n1900,\xff\n"])
-def test_a_file_that_is_no_table_is_refused(job: Job, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_table_is_refused(job: FakeJob, tmp_path: Path, content: bytes) -> None:
     table = tmp_path / "table.csv"
     table.write_bytes(content)
     with pytest.raises(UsageError, match="is not a CSV file in UTF-8"):
         run(job, table=str(table))
 
 
-def test_a_table_with_a_zero_byte_is_refused(job: Job, tmp_path: Path) -> None:
+def test_a_table_with_a_zero_byte_is_refused(job: FakeJob, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_bytes(b"YEAR,VALUE\n1900,\x001\n")
     with pytest.raises(UsageError, match="table, line 2"):
         run(job, table=str(table))
 
 
-def test_table_and_rows_together_are_refused(job: Job, tmp_path: Path) -> None:
+def test_table_and_rows_together_are_refused(job: FakeJob, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="both given") as caught:
         run(job, rows=wave(7), table=str(tmp_path / "table.csv"))
     assert caught.value.kind is ErrorKind.USAGE
 
 
-def test_periods_the_wrong_way_round_are_refused(job: Job) -> None:
+def test_periods_the_wrong_way_round_are_refused(job: FakeJob) -> None:
     with pytest.raises(UsageError, match="minimum_period_years: 20 is not below maximum_period_years"):
         run(job, minimum_period_years=20, maximum_period_years=10)
 
@@ -260,8 +229,8 @@ def watch(event, arguments):
         raise SystemExit(f"{event} {arguments}")
 sys.addaudithook(watch)
 sys.path.insert(0, sys.argv[1])
-from test_periodogram import Job, run
-run(Job(Path(sys.argv[2])))
+from test_periodogram import FakeJob, run
+run(FakeJob(Path(sys.argv[2])))
 """
     home = tmp_path / "home"
     home.mkdir()

@@ -3,8 +3,8 @@
 import pytest
 
 from heliograph.errors import ForbiddenError
+from heliograph.identity.identity import ANONYMOUS, Identity
 from heliograph.identity.roles import ALLOWED, Action, Role, may
-from heliograph.identity.tokens import ANONYMOUS, Identity
 
 OWN = {Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN}
 
@@ -13,10 +13,16 @@ OWN = {Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN}
     ("role", "actions"),
     [
         ("admin", set(Action)),
-        ("operator", OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL}),
+        (
+            "operator",
+            OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL, Action.PAUSE, Action.REPLAY},
+        ),
         ("job manager", OWN | {Action.SEE_ALL}),
-        ("queue manager", OWN | {Action.SUBMIT_WITH_PRIORITY}),
-        ("agent", {Action.SEE_OWN}),
+        (
+            "queue manager",
+            OWN | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK},
+        ),
+        ("agent", OWN | {Action.WORK}),
         ("user", OWN),
         ("anonymous", {Action.SUBMIT, Action.SEE_OWN}),
     ],

@@ -154,3 +154,21 @@ def test_random_keys_of_any_form_are_strong(environment: pytest.MonkeyPatch) -> 
     keys = [make(32) for make in (secrets.token_hex, secrets.token_urlsafe) for _ in range(200)]
     environment.setenv("HELIOGRAPH_SIGNING_KEYS", ",".join(keys))
     assert len(ApiSettings.load().signing_keys) == 400
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"), [(None, None), ("", None), (STRONG, (STRONG,)), (f"{STRONG},{OTHER}", (STRONG, OTHER))]
+)
+def test_links_are_signed_where_there_is_a_key(
+    environment: pytest.MonkeyPatch, value: str | None, keys: tuple[str, ...] | None
+) -> None:
+    if value is not None:
+        environment.setenv("HELIOGRAPH_LINK_KEYS", value)
+    settings = ApiSettings.load()
+    assert settings.link_keys == keys
+    assert STRONG not in repr(settings)
+
+
+def test_a_weak_link_key_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HELIOGRAPH_LINK_KEYS", f"{STRONG},short")
+    assert "HELIOGRAPH_LINK_KEYS is too weak" in refusal()

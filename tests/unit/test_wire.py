@@ -20,14 +20,15 @@ MINIMAL: dict[str, Any] = {
     "attempt": 0, "max_attempts": 3, "priority": 0, "parameters": {}, "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
 FULL: dict[str, Any] = MINIMAL | {
-    "backend": "b", "name": "n", "group": "g", "parent": "p", "state": State.FAILED, "stage": "s", "progress": 0.5,
+    "backend": "b", "name": "n", "group": "g", "parent": "p", "ancestors": ("r", "p"), "after": ("x", "y"),
+    "waits_for": ("y",), "state": State.FAILED, "stage": "s", "progress": 0.5,
     "eta_seconds": 1.5, "message": "m", "result": [1], "error": JobError(ErrorKind.FATAL, "e", "t"),
     "artifacts": (Artifact("a", "file id", "text/plain", 3, "00"),), "inputs": ("x",), "cancel_requested": True,
     "not_before": NOW, "start_before": NOW, "timeout_seconds": 5.0, "handler": "https://example.org",
     "notify": {"told": True}, "traceparent": "00-1", "started_at": NOW, "ended_at": NOW,
 }  # fmt: skip
 # What of a job is not a client's business: what it may be worked on with, and what it costs to keep it.
-PRIVATE = {"inputs", "notify", "traceparent", "lease", "history"}
+PRIVATE = {"inputs", "notify", "traceparent", "lease", "history", "roles", "remembered"}
 
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
@@ -37,7 +38,8 @@ def test_a_job_is_written_as_its_model_says(values: dict[str, Any]) -> None:
     view = JobView.model_validate(written)
     assert view.model_dump(mode="json") == written
     for name in values.keys() & set(JobView.model_fields) - {"error", "artifacts"}:
-        assert getattr(view, name) == values[name], name
+        value = values[name]
+        assert getattr(view, name) == (list(value) if isinstance(value, tuple) else value), name
 
 
 def test_every_field_of_a_job_is_shown_or_known_to_be_private() -> None:
@@ -53,7 +55,9 @@ def test_an_artifact_does_not_tell_where_it_is_kept() -> None:
 def test_the_links_of_a_job_lead_to_it() -> None:
     links = job_json(Job(**MINIMAL))["links"]
     own = f"/v1/jobs/{MINIMAL['id']}"
-    assert links == {"self": own} | {name: f"{own}/{name}" for name in ("log", "artifacts", "history", "notices")}
+    assert links == {"self": own} | {
+        name: f"{own}/{name}" for name in ("log", "artifacts", "history", "notices", "tree")
+    }
 
 
 def test_a_history_is_written_as_its_model_says() -> None:

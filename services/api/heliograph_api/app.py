@@ -11,27 +11,49 @@ from typing import Any
 from fastapi import FastAPI
 
 import heliograph
+from heliograph.admission.admission import Admission
+from heliograph.admission.intake import Intake
+from heliograph.admission.registry import Registry
+from heliograph.admission.relations import Relatives
 from heliograph.announcements import Announcements
 from heliograph.background import running
 from heliograph.bus.port import Bus
+from heliograph.callbacks import Callbacks, ensure_callback_indexes
 from heliograph.connections import connect, prepare
+from heliograph.dead.service import Dead
+from heliograph.dead.store import LetterStore, ensure_dead_indexes
+from heliograph.identity.queue_tokens import QueueTokens, ensure_token_indexes
 from heliograph.identity.tokens import Tokens
 from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
-from heliograph.jobs.store import JobStore, Listing, LogStore, OutboxStore, UpkeepStore
+from heliograph.jobs.store import (
+    AgentStore,
+    ClaimStore,
+    Counts,
+    FollowerStore,
+    JobStore,
+    Listing,
+    LogStore,
+    OutboxStore,
+    SetStore,
+    TreeStore,
+    UpkeepStore,
+)
 from heliograph.jobs.store.indexes import ensure_job_indexes
 from heliograph.locks import Locks
 from heliograph.notices.indexes import ensure_notice_indexes
 from heliograph.notices.store import Ledger
+from heliograph.queues.agents import Agents
+from heliograph.queues.service import QueueService
+from heliograph.queues.store import QueueStore
 from heliograph.storage import Database, Files
 from heliograph_api import problems, routes
-from heliograph_api.admission import Admission
+from heliograph_api.census import Census
 from heliograph_api.documentation import document
 from heliograph_api.metrics import RequestMetrics
 from heliograph_api.parts import Parts
-from heliograph_api.registry import Registry
-from heliograph_api.routes import health
+from heliograph_api.routes import callbacks, health
 from heliograph_api.settings import ApiSettings
 from heliograph_api.waiting import Waiting
 
@@ -67,6 +89,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
         redirect_slashes=False,  # an address is right or it is not found; a redirected POST loses its token
     )
     app.include_router(routes.router)
+    app.include_router(callbacks.router)
     app.include_router(health.router)
     app.add_middleware(RequestMetrics)
     problems.install(app)
@@ -75,28 +98,42 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
 
 
 def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
-    relay = Relay(OutboxStore(database, public_url=settings.public_url), bus)
+    followers, trees = FollowerStore(database), TreeStore(database)
+    relay = Relay(OutboxStore(database, public_url=settings.public_url), followers, bus)
     announcements = Announcements(database)
-    registry = Registry(announcements)
+    declared, queue_tokens = QueueStore(database), QueueTokens(database)
+    registry = Registry(announcements, declared)
     uploads = Files(database, "uploads")
     retention = timedelta(days=settings.retention_days)
+    jobs = JobService(JobStore(database), followers, trees, relay, bus)
+    admission = Admission(registry, uploads, Relatives(trees), settings.identity_key, retention)
     return Parts(
         settings=settings,
         database=database,
         bus=bus,
         tokens=Tokens(settings.signing_keys),
-        jobs=JobService(JobStore(database), relay, bus),
+        jobs=jobs,
+        intake=Intake(admission, jobs),
         listing=Listing(database),
+        sets=SetStore(database),
         logs=LogStore(database),
         relay=relay,
         artifacts=Files(database, "artifacts"),
         uploads=uploads,
         announcements=announcements,
         registry=registry,
-        admission=Admission(registry, uploads, settings.identity_key, retention),
         waiting=Waiting(bus),
         ledger=Ledger(database),
+        dead=Dead(database, jobs, relay, bus),
+        queues=QueueService(declared, Counts(database), queue_tokens, registry),
+        agents=Agents(declared, ClaimStore(database), AgentStore(database), relay, bus, registry.is_backend),
+        queue_tokens=queue_tokens,
+        callbacks=_callbacks(settings, database),
     )
+
+
+def _callbacks(settings: ApiSettings, database: Database) -> Callbacks | None:
+    return Callbacks(database, settings.link_keys, settings.public_url) if settings.link_keys else None
 
 
 @contextlib.asynccontextmanager
@@ -104,6 +141,7 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
     reconciler = Reconciler(
         parts.database,
         UpkeepStore(parts.database),
+        FollowerStore(parts.database),
         parts.relay,
         Locks(parts.database, f"api@{socket.gethostname()}:{os.getpid()}"),
         parts.artifacts,
@@ -116,11 +154,21 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
         await stack.enter_async_context(running(parts.waiting.run()))
         await stack.enter_async_context(running(_after(app, reconciler.run)))
         await stack.enter_async_context(running(_after(app, parts.registry.run)))
+        await stack.enter_async_context(running(_after(app, Census(parts.database, parts.dead).run)))
+        letters = await parts.bus.subscribe_dead(LetterStore(parts.database).keep)
+        stack.push_async_callback(letters.close)
         yield
 
 
 async def _prepare(app: FastAPI, database: Database) -> None:
-    await prepare(database, ensure_job_indexes, ensure_notice_indexes)
+    await prepare(
+        database,
+        ensure_job_indexes,
+        ensure_notice_indexes,
+        ensure_callback_indexes,
+        ensure_token_indexes,
+        ensure_dead_indexes,
+    )
     app.state.prepared.set()
 
 

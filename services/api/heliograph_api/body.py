@@ -32,13 +32,18 @@ async def read_json(request: Request, most_bytes: int) -> Any:
     InvalidInputError
         JSON with a value that cannot be kept; the error names its field.
     """
+    return parse_json(await read_body(request, most_bytes))
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """Return the body; raises ``BodyTooLargeError`` as ``read_json`` does."""
     refuse_declared(request, most_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > most_bytes:
             raise BodyTooLargeError(f"the body is larger than {most_bytes} bytes")
-    return parse_json(bytes(body))
+    return bytes(body)
 
 
 def refuse_declared(request: Request, most_bytes: int) -> None:
@@ -56,29 +61,39 @@ def refuse_declared(request: Request, most_bytes: int) -> None:
 
 def parse_json(body: bytes) -> Any:
     """Return the JSON value that ``body`` holds; raises as ``read_json`` does."""
-    if not body:
-        raise MalformedBodyError("the body is empty")
-    try:
-        value = from_json(body, allow_inf_nan=True, cache_strings="keys")
-    except ValueError as error:
-        if "recursion limit" in str(error):
-            raise InvalidInputError.of("", f"the body is nested deeper than {MOST_DEPTH} levels") from error
-        if "hex escape" in str(error):
-            _refuse_faults(_with_half_pairs(body))
-        raise MalformedBodyError(f"the body is not JSON: {error}") from error
-    _refuse_faults(value)
+    value = parse_unjudged(body)
+    refuse_faults(value)
     return value
 
 
-def _with_half_pairs(body: bytes) -> Any:
-    """Read what the strict parser refused once more, so that the field at fault can be named."""
+def parse_unjudged(body: bytes) -> Any:
+    """Return the JSON value that ``body`` holds, whose parts ``refuse_faults`` has still to judge.
+
+    Raises
+    ------
+    MalformedBodyError
+        Not JSON, or not UTF-8.
+    InvalidInputError
+        It is nested too deep to be read.
+    """
+    if not body:
+        raise MalformedBodyError("the body is empty")
     try:
-        return json.loads(body)
+        return from_json(body, allow_inf_nan=True, cache_strings="keys")
+    except ValueError as error:
+        if "recursion limit" in str(error):
+            raise InvalidInputError.of("", f"the body is nested deeper than {MOST_DEPTH} levels") from error
+        malformed = MalformedBodyError(f"the body is not JSON: {error}")
+        if "hex escape" not in str(error):
+            raise malformed from error
+    try:
+        return json.loads(body)  # with half a surrogate pair somewhere, so that the field at fault can be named
     except (ValueError, RecursionError):
-        return None
+        raise malformed from None
 
 
-def _refuse_faults(value: Any) -> None:
+def refuse_faults(value: Any) -> None:
+    """Raise ``InvalidInputError`` where a JSON value cannot be kept, or holds more than 100,000 values."""
     if fault := _scalar_fault(value):
         raise InvalidInputError.of("", fault)
     # A stack of iterators, not recursion: the depth is the client's to choose, and what is kept grows with it alone.

@@ -9,8 +9,20 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from heliograph.wire import Problem, Submission
+from heliograph.wire import (
+    ClaimRequest,
+    LeaseRequest,
+    Problem,
+    QueueDeclaration,
+    ReleaseRequest,
+    ReportRequest,
+    Submission,
+    TokenRequest,
+)
+from heliograph.wire.groups import Batch
+from heliograph.wire.others import BackendChange
 
+_OF_QUEUES = (QueueDeclaration, ClaimRequest, ReportRequest, LeaseRequest, ReleaseRequest, TokenRequest)
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
 
@@ -21,7 +33,7 @@ def document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             models = schema["components"]["schemas"]
-            for model in (Submission, Problem):
+            for model in (Submission, Batch, BackendChange, Problem, *_OF_QUEUES):
                 _add(models, model)
             for operation in (each for path in schema["paths"].values() for each in path.values()):
                 if _NOT_OURS[0] in str(operation["responses"].get("422")):

@@ -3,9 +3,8 @@
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 
-from heliograph.errors import FieldError
-from heliograph_api.problems import invalid
-from heliograph_api.registry import MOST_FAULTS
+from heliograph.admission.entry import MOST_FAULTS
+from heliograph.errors import FieldError, InvalidInputError
 
 
 async def _refuse_unknown(request: Request) -> None:  # async: FastAPI runs plain functions in a thread
@@ -14,7 +13,7 @@ async def _refuse_unknown(request: Request) -> None:  # async: FastAPI runs plai
     known = {field.alias for field in route.dependant.query_params}
     unknown = [name for name in request.query_params if name not in known][:MOST_FAULTS]
     if unknown:
-        raise invalid([FieldError(name, "this list knows no such filter") for name in unknown])
+        raise InvalidInputError.of_all([FieldError(name, "this list knows no such filter") for name in unknown])
 
 
 KNOWN_QUERY = Depends(_refuse_unknown)

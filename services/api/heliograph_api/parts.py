@@ -5,17 +5,22 @@ from typing import cast
 
 from starlette.requests import Request
 
+from heliograph.admission.intake import Intake
+from heliograph.admission.registry import Registry
 from heliograph.announcements import Announcements
 from heliograph.bus.port import Bus
+from heliograph.callbacks import Callbacks
+from heliograph.dead.service import Dead
 from heliograph.errors import UnavailableError
+from heliograph.identity.queue_tokens import QueueTokens
 from heliograph.identity.tokens import Tokens
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
-from heliograph.jobs.store import Listing, LogStore
+from heliograph.jobs.store import Listing, LogStore, SetStore
 from heliograph.notices.store import Ledger
+from heliograph.queues.agents import Agents
+from heliograph.queues.service import QueueService
 from heliograph.storage import Database, Files, StoreUnavailableError
-from heliograph_api.admission import Admission
-from heliograph_api.registry import Registry
 from heliograph_api.settings import ApiSettings
 from heliograph_api.waiting import Waiting
 
@@ -29,16 +34,22 @@ class Parts:
     bus: Bus
     tokens: Tokens
     jobs: JobService
+    intake: Intake
     listing: Listing
+    sets: SetStore
     logs: LogStore
     relay: Relay
     artifacts: Files
     uploads: Files
     announcements: Announcements
     registry: Registry
-    admission: Admission
     waiting: Waiting
     ledger: Ledger
+    dead: Dead
+    queues: QueueService
+    agents: Agents
+    queue_tokens: QueueTokens
+    callbacks: Callbacks | None  # None without keys to check their addresses with
 
 
 def parts_of(request: Request) -> Parts:

@@ -19,8 +19,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
 
-def problem(error: HeliographError) -> Response:
-    """Render an error."""
+def problem_json(error: HeliographError) -> dict[str, object]:
+    """Return an error in the shape of ``Problem``, ready to be written as JSON."""
     body: dict[str, object] = {
         "type": f"urn:heliograph:problem:{error.code}",
         "title": HTTPStatus(error.status).phrase,
@@ -29,12 +29,17 @@ def problem(error: HeliographError) -> Response:
     }
     if error.errors:
         body["errors"] = [{"field": each.field, "message": each.message} for each in error.errors]
+    return body
+
+
+def problem(error: HeliographError) -> Response:
+    """Render an error."""
     headers = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(_json(body), error.status, headers, MEDIA_TYPE)
+    return Response(_json(problem_json(error)), error.status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -44,14 +49,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
-
-
-def invalid(errors: list[FieldError]) -> InvalidInputError:
-    """Make one error of several fields at fault."""
-    first = errors[0]
-    detail = f"{first.field}: {first.message}" if first.field else first.message
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidInputError(detail + more, errors=tuple(errors))
 
 
 async def _known(_request: Request, error: Exception) -> Response:
@@ -65,7 +62,7 @@ async def _bad_query(_request: Request, error: Exception) -> Response:
         FieldError(str(fault["loc"][min(1, len(fault["loc"]) - 1)]), fault["msg"].removeprefix("Value error, "))
         for fault in error.errors()
     ]
-    return problem(invalid(errors))
+    return problem(InvalidInputError.of_all(errors))
 
 
 async def _framework(request: Request, error: Exception) -> Response:
@@ -90,9 +87,19 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    # The path without its query: a query string may carry a token.
-    _log.error("defect", method=request.method, path=request.url.path, exc_info=error)
-    return problem(HeliographError("this is a defect of the service; its log has the details"))
+    return problem(defect(request, error))
+
+
+def defect(request: Request, error: Exception) -> HeliographError:
+    """Log an error that nobody foresaw, and return what its client may know of it."""
+    _log.error("defect", method=request.method, path=_path(request), exc_info=error)
+    return HeliographError("this is a defect of the service; its log has the details")
+
+
+def _path(request: Request) -> str:
+    """Return the path as it may be logged: without its query, nor a signed link's token, which are credentials."""
+    token = request.path_params.get("token")
+    return request.url.path.replace(token, "...") if token else request.url.path
 
 
 def _json(body: dict[str, object]) -> bytes:

@@ -1,4 +1,4 @@
-"""Long polls: a request waits for a job to change, and is woken by the job's event.
+"""Long polls: a request waits for a job to change, or for something to come into a queue; the event wakes it.
 
 The feed of events is open only while somebody waits, and for a while after: an event that nobody looks at costs this
 process and the broker a quarter of a millisecond each, which a service that only takes jobs need not pay.
@@ -8,26 +8,33 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from heliograph.bus.port import Bus, Subscription
 from heliograph.events.model import JobEvent
 from heliograph.jobs.model import Job
+from heliograph.jobs.states import State
 
 _log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0  # without the feed
 LOOK_CONNECTED_SECONDS = 5.0  # an event may be lost while the feed reconnects
+LOOK_QUEUE_SECONDS = 2.0  # no event tells that a waiting job has become due, nor that whoever waits has gone
 IDLE_SECONDS = 60.0  # a client that polls comes back sooner
 
 
+_JOB, _QUEUE = "job", "queue"
+Found = TypeVar("Found")
+
+
 class Waiting:
-    """Wakes who waits for a job."""
+    """Wakes who waits for a job, or for one to come into a queue."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiters: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
         self._feed: Subscription | None = None
         self._opening: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
@@ -66,8 +73,20 @@ class Waiting:
         It registers first and reads then, so that a change between the two is not missed. Nobody waits for the feed to
         open: until it is, and while the bus is away, it looks by itself.
         """
+        return await self._until((_JOB, job), read, holds, seconds, LOOK_CONNECTED_SECONDS)
+
+    async def until_queued(
+        self, queue: str, look: Callable[[], Awaitable[Found]], holds: Callable[[Found], bool], seconds: float
+    ) -> Found:
+        """Return what ``look`` finds once ``holds``, looking whenever a job comes into the queue; as ``until``."""
+        return await self._until((_QUEUE, queue), look, holds, seconds, LOOK_QUEUE_SECONDS)
+
+    async def _until(
+        self, key: tuple[str, str], look: Callable[[], Awaitable[Found]], holds: Callable[[Found], bool],
+        seconds: float, look_seconds: float,
+    ) -> Found:  # fmt: skip
         woken = asyncio.Event()
-        self._waiters[job].add(woken)
+        self._waiters[key].add(woken)
         self._came.set()
         try:
             loop = asyncio.get_running_loop()
@@ -75,18 +94,18 @@ class Waiting:
             while True:
                 woken.clear()
                 self._open()
-                found = await read()
+                found = await look()
                 remaining = deadline - loop.time()
                 if holds(found) or remaining <= 0 or self._is_released:
                     return found
-                look = LOOK_CONNECTED_SECONDS if self._feed and self._bus.is_connected else LOOK_SECONDS
+                pause = look_seconds if self._feed and self._bus.is_connected else LOOK_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(remaining, look)):
+                    async with asyncio.timeout(min(remaining, pause)):
                         await woken.wait()
         finally:
-            self._waiters[job].discard(woken)
-            if not self._waiters[job]:
-                del self._waiters[job]
+            self._waiters[key].discard(woken)
+            if not self._waiters[key]:
+                del self._waiters[key]
             if not self._waiters:
                 self._left.set()
 
@@ -120,5 +139,9 @@ class Waiting:
                 waiter.set()
 
     async def _on_event(self, event: JobEvent) -> None:
-        for waiter in self._waiters.get(event.subject, ()):
-            waiter.set()
+        keys = [(_JOB, event.subject)]
+        if event.data.state is State.QUEUED and not event.is_progress:
+            keys.append((_QUEUE, event.data.queue))
+        for key in keys:
+            for waiter in self._waiters.get(key, ()):
+                waiter.set()

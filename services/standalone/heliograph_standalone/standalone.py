@@ -79,6 +79,7 @@ class Standalone(Service):
                 "port": self._port,
                 "signing_keys": (self._keys.signing_key,),
                 "identity_key": self._keys.identity_key,
+                "link_keys": (self._keys.link_key,),
             }
         )
         notifier = NotifierSettings.model_validate(
@@ -92,6 +93,8 @@ class Standalone(Service):
         worker = WorkerSettings.model_validate(
             {
                 **shared,
+                "identity_key": self._keys.identity_key,
+                "link_keys": (self._keys.link_key,),
                 "scratch": self._home / "scratch",
                 "metrics_port": None,
                 "drain_seconds": DRAIN_SECONDS,

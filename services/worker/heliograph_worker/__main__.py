@@ -6,6 +6,7 @@ from heliograph import faults
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
 from heliograph_worker.app import Worker
+from heliograph_worker.backends.declared import BackendsFileError
 from heliograph_worker.scratch import ScratchError
 from heliograph_worker.settings import WorkerSettings
 from heliograph_worker.undumpable import forbid_looking_inside
@@ -19,7 +20,7 @@ def main() -> None:
     faults.arm(settings.fault_point)
     try:
         serve(Worker(settings))
-    except ScratchError as error:
+    except (ScratchError, BackendsFileError) as error:
         sys.exit(f"heliograph cannot start:\n  {error}")
 
 

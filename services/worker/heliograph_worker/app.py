@@ -8,16 +8,24 @@ from typing import Any
 
 import structlog
 
+from heliograph.admission.admission import Admission
+from heliograph.admission.intake import Intake
+from heliograph.admission.registry import Registry
+from heliograph.admission.relations import Relatives
 from heliograph.announcements import Announcements
 from heliograph.background import running
 from heliograph.bus.port import Bus
+from heliograph.callbacks import Callbacks, ensure_callback_indexes
 from heliograph.connections import connect, prepare
 from heliograph.health import HealthServer
+from heliograph.jobs.children import Children
 from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
-from heliograph.jobs.store import OutboxStore, UpkeepStore
+from heliograph.jobs.service import JobService
+from heliograph.jobs.store import FollowerStore, JobStore, OutboxStore, TreeStore, UpkeepStore
 from heliograph.jobs.store.indexes import ensure_job_indexes
 from heliograph.locks import Locks
+from heliograph.queues.store import QueueStore
 from heliograph.readiness import readiness
 from heliograph.serving import Service
 from heliograph.storage import Database, Files, StoreUnavailableError
@@ -54,7 +62,7 @@ class Worker(Service):
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        catalogue = self._catalogue or Catalogue.load()
+        catalogue = self._catalogue or Catalogue.load(settings.backends_file)
         if not catalogue.backends:
             _log.warning("no backend is installed: this worker has nothing to do")
         database, bus = await connect(stack, settings, "worker", self._database, self._bus)
@@ -71,33 +79,52 @@ class Worker(Service):
         )
         stack.push_async_callback(pool.close)  # before its start, which may be broken off half-way
         await pool.start()
-        await prepare(database, ensure_job_indexes)
+        await prepare(database, ensure_job_indexes, ensure_callback_indexes)
         await self._run_tasks(catalogue, pool, database, bus)
         _log.info("worker ready", worker=settings.worker_name, backends=list(catalogue.backends), slots=settings.slots)
 
     async def _run_tasks(self, catalogue: Catalogue, pool: Pool, database: Database, bus: Bus) -> None:
         """Start what runs beside each other; the consumer starts last and stops first."""
         settings, stack = self._settings, self._stack
-        relay = Relay(OutboxStore(database, public_url=settings.public_url), bus)
+        followers = FollowerStore(database)
+        relay = Relay(OutboxStore(database, public_url=settings.public_url), followers, bus)
         stack.push_async_callback(relay.drain, RELAY_DRAIN_SECONDS)
         await stack.enter_async_context(running(relay.run()))
         locks = Locks(database, settings.worker_name)
-        reconciler = Reconciler(
-            database, UpkeepStore(database), relay, locks, Files(database, "artifacts"), Files(database, "uploads")
-        )
+        artifacts, uploads = Files(database, "artifacts"), Files(database, "uploads")
+        reconciler = Reconciler(database, UpkeepStore(database), followers, relay, locks, artifacts, uploads)
         await stack.enter_async_context(running(reconciler.run()))
         announcements = Announcements(database)
         await announcements.announce(catalogue.backends.values())
         await announcements.seen(settings.worker_name, catalogue.backends, settings.slots)
         stack.push_async_callback(_quietly, announcements.gone(settings.worker_name))
         await stack.enter_async_context(running(_stay_seen(announcements, catalogue, settings)))
-        lease = timedelta(seconds=settings.lease_seconds)
-        consumer = Consumer(settings.worker_name, settings.slots, lease, catalogue, pool, database, bus, relay)
+        consumer = Consumer(
+            settings.worker_name, settings.slots, timedelta(seconds=settings.lease_seconds), catalogue, pool, database,
+            bus, relay, children=await self._children(database, followers, relay, bus),
+            callbacks=_callbacks(settings, database),
+        )  # fmt: skip
         await stack.enter_async_context(running(consumer.leases.run()))
         wishes = await bus.subscribe_wishes(settings.worker_name, consumer.leases.wish_cancel)
         stack.push_async_callback(wishes.close)
         stack.push_async_callback(consumer.drain, settings.drain_seconds)
         await stack.enter_async_context(running(consumer.run()))
+
+    async def _children(self, database: Database, followers: FollowerStore, relay: Relay, bus: Bus) -> Children | None:
+        """Return what takes the submissions of jobs, which are judged as those of people are."""
+        key = self._settings.identity_key
+        if key is None:
+            return None
+        registry = Registry(Announcements(database), QueueStore(database))
+        await self._stack.enter_async_context(running(registry.run()))
+        trees = TreeStore(database)
+        retention = timedelta(days=self._settings.retention_days)
+        admission = Admission(registry, Files(database, "uploads"), Relatives(trees), key, retention)
+        return Children(Intake(admission, JobService(JobStore(database), followers, trees, relay, bus)), trees)
+
+
+def _callbacks(settings: WorkerSettings, database: Database) -> Callbacks | None:
+    return Callbacks(database, settings.link_keys, settings.public_url) if settings.link_keys else None
 
 
 async def _stay_seen(announcements: Announcements, catalogue: Catalogue, settings: WorkerSettings) -> None:

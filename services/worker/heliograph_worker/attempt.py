@@ -6,20 +6,24 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from heliograph import faults
 from heliograph.backends import Backend
 from heliograph.bus.port import Bus, BusUnavailableError
-from heliograph.events.model import JobEvent, JobEventData
 from heliograph.jobs.model import Artifact, Job, JobError
+from heliograph.jobs.progress import progress_event
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.jobs.store import ClaimStore, LogStore
 from heliograph.jobs.store.claims import Finish, Progress
 from heliograph.storage import Files, StoreUnavailableError
+from heliograph_worker.answers import Answers
+from heliograph_worker.folder import open_artifact
+from heliograph_worker.protocol import Topic
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason
 
 _log = structlog.get_logger(__name__)
@@ -35,8 +39,18 @@ _LOG_CHUNKS = 1 << 20  # more than one attempt has: a log's head and tail are ha
 class Attempt:
     """Takes what a running job tells; an ``Observer``. What the database cannot take now is kept until it can."""
 
-    def __init__(self, job: Job, worker: str, claims: ClaimStore, logs: LogStore, artifacts: Files, bus: Bus) -> None:
+    def __init__(
+        self,
+        job: Job,
+        worker: str,
+        claims: ClaimStore,
+        logs: LogStore,
+        artifacts: Files,
+        bus: Bus,
+        answers: Answers,
+    ) -> None:
         assert job.lease, "only a claimed job is attempted"
+        self._answers = answers
         self._job = job
         self._token = job.lease.token
         self._worker = worker
@@ -80,12 +94,16 @@ class Attempt:
         stored = None
         while stored is None:
             try:
-                with path.open("rb") as source:
+                with open_artifact(path) as source:
                     stored = await self._files.put_file(source, name=name, media_type=media_type, job=self._job.id)
             except StoreUnavailableError:
                 _log.debug("a file waits for the database", job=self._job.id, name=name)
                 await asyncio.sleep(RETRY_SECONDS)
         self._artifacts[name] = Artifact(name, stored.id, media_type, stored.bytes, stored.sha256)
+
+    async def answer(self, topic: Topic, content: Any) -> Any:
+        """Answer what the job asks."""
+        return await self._answers.answer(topic, content)
 
     async def end(self, outcome: Outcome, backend: Backend | None, closing: asyncio.Event) -> bool:
         """Write the attempt's end, however long the database takes; False where the lease went to somebody else.
@@ -167,17 +185,6 @@ def finish_of(outcome: Outcome, job: Job, backend: Backend | None, artifacts: tu
             if backend and error.kind in backend.retry.kinds:
                 retry_after = backend.retry.delay(job.attempt, random.random())  # noqa: S311 - jitter
             return Finish(State.FAILED, error=error, artifacts=artifacts, retry_after=retry_after)
-
-
-def progress_event(job: Job, progress: Progress, worker: str) -> JobEvent:
-    """Make the event that tells of progress."""
-    data = JobEventData(
-        id=job.id, state=State.RUNNING, series=job.series, seq=job.seq, attempt=job.attempt, queue=job.queue,
-        backend=job.backend, group=job.group, owner=job.owner, name=job.name, stage=progress.stage,
-        progress=progress.fraction, eta_seconds=progress.eta_seconds, message=progress.message, by=worker,
-        created_at=job.created_at, at=datetime.now(UTC),
-    )  # fmt: skip
-    return JobEvent.of_progress(data, traceparent=job.traceparent)
 
 
 def timeout_of(job: Job, backend: Backend | None) -> timedelta | None:

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import random
 import tempfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,14 +15,19 @@ from prometheus_client import Counter, Gauge
 
 from heliograph import faults
 from heliograph.bus.port import Bus, Subscription
+from heliograph.callbacks import Callbacks
 from heliograph.errors import NotFoundError
+from heliograph.jobs.children import Children
 from heliograph.jobs.model import Job, JobError
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import ErrorKind, State
-from heliograph.jobs.store import ClaimStore, LogStore, UpkeepStore
+from heliograph.jobs.store import ClaimStore, LogStore
 from heliograph.storage import Database, Files, StoreUnavailableError
+from heliograph_worker.answers import Answerers, Answers
 from heliograph_worker.attempt import Attempt, fetch_inputs, timeout_of
+from heliograph_worker.capacity import Capacity, Room
 from heliograph_worker.catalogue import Catalogue
+from heliograph_worker.claiming import Claiming
 from heliograph_worker.leases import BEATS_OF_LEASE, Leases
 from heliograph_worker.pool import Pool
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
@@ -53,17 +59,21 @@ class Consumer:
         database: Database,
         bus: Bus,
         relay: Relay,
+        *,
+        children: Children | None,
+        callbacks: Callbacks | None,
     ) -> None:
         self._worker = worker
-        self._slots = slots
-        self._lease = lease
         self._catalogue = catalogue
         self._pool = pool
         self._database = database
         self._bus = bus
         self._relay = relay
         self._claims = ClaimStore(database)
-        self._upkeep = UpkeepStore(database)
+        self._answerers = Answerers(self._claims, children, callbacks, self._on_waiting)
+        per_worker = {name: backend.limits.per_worker for name, backend in catalogue.backends.items()}
+        self._capacity = Capacity(slots, {name: most for name, most in per_worker.items() if most is not None})
+        self._claiming = Claiming(database, worker, lease, list(catalogue.backends))
         self._logs = LogStore(database)
         self._artifacts = Files(database, "artifacts")
         self._uploads = Files(database, "uploads")
@@ -90,18 +100,18 @@ class Consumer:
         self._hints = await self._bus.subscribe_hints(queues, self.on_hint)
         try:
             while True:
-                await self._wait_for_slot()
                 self._look_again.clear()
+                room = await self._wait_for_room(queues)
                 try:
-                    job = await self._claim_whole(queues)
+                    jobs = await self._claim_whole(room)
                 except StoreUnavailableError:
                     await asyncio.sleep(RETRY_SECONDS)
                     await self._database.wait_connected()
                     continue
-                if job is None:
+                if not jobs:
                     await self._wait_for_work()
-                    continue
-                self._take(job)
+                for job in jobs:
+                    self._take(job)
         finally:
             self._closes = True
             await self._hints.close()
@@ -121,22 +131,17 @@ class Consumer:
         if self._jobs:
             await asyncio.wait(self._jobs)
 
-    async def _claim_whole(self, queues: list[str]) -> Job | None:
+    async def _claim_whole(self, room: Room) -> Sequence[Job]:
         """Claim; if cancelled meanwhile, take what came of it first, for nobody else would before its lease is over."""
-        claim = asyncio.create_task(self._claim(queues))
+        claim = asyncio.create_task(self._claiming.claim(room))
         try:
             return await asyncio.shield(claim)
         except asyncio.CancelledError:
             await asyncio.wait({claim})
-            if not claim.exception() and (job := claim.result()):
-                self._take(job)
+            if not claim.exception():
+                for job in claim.result():
+                    self._take(job)
             raise
-
-    async def _claim(self, queues: list[str]) -> Job | None:
-        job = await self._claims.claim(queues, self._worker, self._lease)
-        if job is None and await self._upkeep.make_due():
-            job = await self._claims.claim(queues, self._worker, self._lease)
-        return job
 
     def _take(self, job: Job) -> None:
         """Begin what was claimed, unless the claim ended it."""
@@ -149,22 +154,31 @@ class Consumer:
         # The task is named by the lease's token, which is how the pool knows the attempt.
         task = asyncio.create_task(self._attempt(job), name=job.lease.token)
         self._jobs.add(task)
-        RUNNING.set(len(self._jobs))
+        self._capacity.begin(job.lease.token, job.id, job.queue)
+        RUNNING.set(len(self._capacity))
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
-        RUNNING.set(len(self._jobs))
-        self._slot_freed.set()
+        self._free(task.get_name())
         if not task.cancelled() and (error := task.exception()):
             _log.error("defect", exc_info=error)
+
+    def _free(self, token: str) -> None:
+        """Let the next job have the slot of one that is at work no longer."""
+        self._capacity.end(token)
+        RUNNING.set(len(self._capacity))
+        self._slot_freed.set()
+        self._look_again.set()
 
     async def _attempt(self, job: Job) -> None:
         assert job.lease
         backend = self._catalogue.backends.get(job.backend or "")
-        attempt = Attempt(job, self._worker, self._claims, self._logs, self._artifacts, self._bus)
+        answers = Answers(job, self._answerers, timeout_of(job, backend))
+        attempt = Attempt(job, self._worker, self._claims, self._logs, self._artifacts, self._bus, answers)
         try:
             outcome = await self._execute(job, attempt)
+            self._free(job.lease.token)  # its end is written while the next one runs
             if outcome.kind is OutcomeKind.STOPPED and outcome.reason is None and self._closes:
                 outcome = HANDED_BACK  # a supervisor that signals all processes told the job before it told us
             ENDED.labels(job.backend, outcome.kind).inc()
@@ -176,26 +190,38 @@ class Consumer:
             self.leases.let_go(job.id, job.lease.token)
         if written:
             self._relay.nudge(job.id)
+            if self._claiming.is_limited(job.queue):
+                await self._bus.hint([job.queue])  # a place is free again, for whichever worker
         else:
             _log.warning("an end was not taken: the job is somebody else's", job=job.id)
 
     async def _execute(self, job: Job, attempt: Attempt) -> Outcome:
         assert job.lease
-        with tempfile.TemporaryDirectory(dir=self._pool.folder) as folder:
+        with self._inputs_folder(job) as folder:
             try:
-                inputs = await self._unless_closing(self._fetch_inputs(job, Path(folder)))
+                inputs = await self._unless_closing(self._fetch_inputs(job, folder)) if job.inputs else {}
             except NotFoundError as error:
                 return _failed(ErrorKind.USAGE, f"an input file is gone: {error.message}")
             except OSError as error:
                 return _failed(ErrorKind.TRANSIENT, f"its input files could not be fetched: {error}")
             if inputs is None or self._closing.is_set():  # ``drain`` did not find it in the pool
                 return HANDED_BACK
+            backend = self._catalogue.backends.get(job.backend or "")
             task = Task(
                 token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
-                parameters=job.parameters, inputs=inputs, owner=job.owner,
-                timeout=timeout_of(job, self._catalogue.backends.get(job.backend or "")),
+                parameters=job.parameters, inputs=inputs, owner=job.owner, timeout=timeout_of(job, backend),
+                remembered=job.remembered, memory=backend.memory if backend else None,
+                asks_first=bool(backend and backend.reconcile and (job.attempt > 1 or job.remembered)),
             )  # fmt: skip
-            return await self._pool.run(task, attempt)
+            return await self._pool.run(task, attempt, partial(self._capacity.has_slot, task.token))
+
+    @contextlib.contextmanager
+    def _inputs_folder(self, job: Job) -> Iterator[Path]:
+        if not job.inputs:
+            yield self._pool.folder
+            return
+        with tempfile.TemporaryDirectory(dir=self._pool.folder) as folder:
+            yield Path(folder)
 
     async def _fetch_inputs(self, job: Job, folder: Path) -> Mapping[str, Path]:
         """Fetch, however long the database takes: that it is away is no failure of the job's."""
@@ -216,21 +242,33 @@ class Consumer:
             working.cancel()
             await asyncio.wait({working})  # what it writes to is removed next
 
-    async def _wait_for_slot(self) -> None:
+    def _on_waiting(self, token: str, waits: bool) -> None:
+        """Take note that a job waits for its children, or no longer does."""
+        if self._capacity.wait(token, waits=waits):
+            if waits:
+                self._pool.lend(token)
+            self._slot_freed.set()
+            self._look_again.set()
+
+    async def _wait_for_room(self, queues: Sequence[str]) -> Room:
         """Wait for a slot; one who is full for a while stops taking hints that others could use."""
-        if len(self._jobs) < self._slots:
-            return
-        self._slot_freed.clear()
+        if room := self._capacity.room(queues):
+            return room
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL_SECONDS):
-                await self._slot_freed.wait()
-                return
+                return await self._until_room(queues)
         assert self._hints
         await self._hints.pause()
         try:
-            await self._slot_freed.wait()
+            return await self._until_room(queues)
         finally:
             await self._hints.resume()
+
+    async def _until_room(self, queues: Sequence[str]) -> Room:
+        while (room := self._capacity.room(queues)) is None:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+        return room
 
     async def _wait_for_work(self) -> None:
         with contextlib.suppress(TimeoutError):

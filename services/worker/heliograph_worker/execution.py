@@ -7,16 +7,32 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import structlog
+
+from heliograph.backends.errors import BackendError
+from heliograph.backends.failures import ran_too_long
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
 from heliograph_worker.folder import Folder
 from heliograph_worker.logs import LogReader
 from heliograph_worker.process import ChildProcess, describe_end
-from heliograph_worker.protocol import ArtifactMade, Progress, ProtocolError, Raised, Returned, Run
+from heliograph_worker.protocol import (
+    Answer,
+    ArtifactMade,
+    Progress,
+    ProtocolError,
+    Question,
+    Raised,
+    Returned,
+    Run,
+    Topic,
+)
 from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
 
 _T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
 
 
 class Stop:
@@ -54,6 +70,8 @@ class Execution:
         self._folder = folder
         self._observer = observer
         self._stop = stop
+        self._answering: asyncio.Task[None] | None = None
+        self._stop_reason: str | None = None  # in the words of `JobContext.stop_reason`
         self.reusable = False
 
     async def run(self, grace: timedelta) -> Outcome:
@@ -92,8 +110,10 @@ class Execution:
 
     async def _end(self, listening: "asyncio.Task[Returned | Raised | None]") -> None:
         """Kill the child; first stop listening, for a socket that is closed under a reader never wakes it."""
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        talking = [task for task in (listening, self._answering) if task]
+        for task in talking:
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)
         await self._child.kill()
 
     async def _work(self, listening: "asyncio.Task[Returned | Raised | None]", grace: timedelta) -> Outcome:
@@ -101,10 +121,10 @@ class Execution:
         if await _first(listening, self._stop.asked, self._task.timeout):
             return await self._judge(listening)
         outcome = self._stop.outcome()
+        self._stop_reason = self._stop.reason or "timeout"
         if not self._stop.asked.is_set():
             assert self._task.timeout is not None
-            seconds = self._task.timeout.total_seconds()
-            outcome = _failed(ErrorKind.TIMEOUT, f"it ran longer than its limit of {seconds:,g} s")
+            outcome = _failed(ErrorKind.TIMEOUT, ran_too_long(self._task.timeout))
         if not self._stop.at_once.is_set():
             self._child.terminate()
             await _first(listening, self._stop.at_once, grace)
@@ -124,11 +144,27 @@ class Execution:
                     progress.put(message)
                 case ArtifactMade():
                     artifacts.put(message)
+                case Question() if self._answering is None or self._answering.done():
+                    self._answering = asyncio.create_task(self._answer(message))
                 case Returned() | Raised():
                     return message
                 case _:
                     raise ProtocolError(f"the backend's process said {message.type} out of turn")
         return None
+
+    async def _answer(self, question: Question) -> None:
+        try:
+            if question.topic is Topic.STOP_REASON:
+                found = self._stop_reason
+            else:
+                found = await self._observer.answer(question.topic, json.loads(question.content))
+            answer = Answer(content=json.dumps(found))
+        except BackendError as error:
+            answer = Answer(error=str(error), kind=error.kind)
+        except Exception as error:  # noqa: BLE001 - a defect here must not leave a thread of the job waiting for ever
+            _log.exception("a job's question failed", job=self._task.job, topic=question.topic)
+            answer = Answer(error=f"the worker could not answer: {error}")
+        await self._child.answer(answer)
 
     def _message(self) -> Run:
         task = self._task
@@ -141,6 +177,9 @@ class Execution:
             inputs={upload: str(path) for upload, path in task.inputs.items()},
             deadline=None if task.timeout is None else datetime.now(UTC) + task.timeout,
             folder=str(self._folder.root),
+            remembered=json.dumps(dict(task.remembered)),
+            asks_first=task.asks_first,
+            memory=task.memory,
         )
 
     async def _judge(self, listening: Awaitable[Returned | Raised | None]) -> Outcome:

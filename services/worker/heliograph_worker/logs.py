@@ -75,8 +75,8 @@ class LogReader:
         self._full = asyncio.Event()
         self._budget = _BUDGET
         self._listens = self._over = self._closing = False
+        self._delivery: asyncio.Task[None] | None = None  # many jobs print nothing
         self._listen()
-        self._delivery = asyncio.create_task(self._deliver_pieces())
 
     async def finish(self) -> None:
         """Read what is in the pipe, hand everything on, and close."""
@@ -86,16 +86,19 @@ class LogReader:
             if not self._read():
                 break
         self._log.close()
-        self._arrived.set()
-        self._full.set()
         try:
-            await self._delivery
+            if self._delivery or self._log.ready:
+                self._tell_of_arrival()
+                self._full.set()
+                assert self._delivery
+                await self._delivery
         finally:
             self.abandon()
 
     def abandon(self) -> None:
         """Close without handing on what is left; nothing more to do after ``finish``."""
-        self._delivery.cancel()
+        if self._delivery:
+            self._delivery.cancel()
         self._deafen()
         if self._pipe >= 0:
             os.close(self._pipe)
@@ -112,12 +115,19 @@ class LogReader:
             self._listens = False
 
     def _readable(self) -> None:
-        self._budget -= self._read()
+        read = self._read()
+        self._budget -= read
         if self._over or self._budget <= 0:
             self._deafen()
-        self._arrived.set()
+        if read:
+            self._tell_of_arrival()
         if self._log.ready >= CHUNK:
             self._full.set()
+
+    def _tell_of_arrival(self) -> None:
+        self._arrived.set()
+        if self._delivery is None:
+            self._delivery = asyncio.create_task(self._deliver_pieces())
 
     def _read(self) -> int:
         """Read once; return how much. All writers having closed, it is over."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import structlog
 
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
+from heliograph_worker.account import Account
+from heliograph_worker.audit import audit
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.environment import child_environment
 from heliograph_worker.execution import Execution, Stop
@@ -20,16 +22,18 @@ from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, T
 
 _log = structlog.get_logger(__name__)
 
-_JOBS_PER_CHILD = 200  # then it is replaced: what plugins leak adds up. A start takes 0.3 s, in the background.
+# Then it is replaced: what plugins leak adds up. A start takes 0.3 s of CPU, 0.15 ms of each job.
+_JOBS_PER_CHILD = 2_000
 
 
 class Pool:
     """Runs up to ``slots`` tasks at a time, each in a child process of its own.
 
     A child that served well serves again, by preference for the backend that it has imported, but never for another
-    owner: what a backend keeps in its modules is nobody else's business. One fresh spare is kept warm, so that a task
-    need not wait for an interpreter to start; there is at most one process more than there are slots. A child whose job
-    timed out, was stopped, crashed or left threads or processes behind is thrown away.
+    owner: what a backend keeps in its modules is nobody else's business. A job that runs what its caller wrote has a
+    child of its own, under an account of its own, and nothing of it is there afterwards. One fresh spare is kept warm,
+    so that a task need not wait for an interpreter to start; there is at most one process more than there are slots. A
+    child whose job timed out, was stopped, crashed or left threads or processes behind is thrown away.
 
     Parameters
     ----------
@@ -63,10 +67,13 @@ class Pool:
         self._catalogue = catalogue
         self._slots = slots
         self._free = asyncio.Semaphore(slots)
-        self._scratch = Scratch(scratch_root)
+        self._lent: set[str] = set()  # tasks that gave their slot away
+        self._scratch = Scratch(scratch_root, reachable=bool(catalogue.accounts))
         self._grace = grace
         self._memory_limit = memory_limit or 0
-        self._environment = child_environment(os.environ if environment is None else environment, keep)
+        variables = os.environ if environment is None else environment
+        self._environment = child_environment(variables, keep)
+        self._entrusted_environment = child_environment(variables)  # what is kept for plugins is not for their callers
         self._idle: list[ChildProcess] = []  # the one used last is the last
         self._stops: dict[str, Stop] = {}
         self._ended: asyncio.Event = asyncio.Event()
@@ -119,8 +126,16 @@ class Pool:
             stop.ask(reason)
         return stop is not None
 
-    async def run(self, task: Task, observer: Observer) -> Outcome:
+    def lend(self, token: str) -> None:
+        """Give the slot of a task that waits to another one; it goes on without."""
+        if token in self._stops and token not in self._lent:
+            self._lent.add(token)
+            self._free.release()
+
+    async def run(self, task: Task, observer: Observer, on_begin: Callable[[], object] = lambda: None) -> Outcome:
         """Run a task, after waiting for a free slot if there is none, and return what came of it.
+
+        ``on_begin`` is called once it has its slot.
 
         It never raises for what a backend does. Cancelling this call kills the job at once.
         """
@@ -133,8 +148,15 @@ class Pool:
         if not self._open:
             stop.ask(StopReason.SHUTDOWN)
         try:
-            async with self._free:
+            await self._free.acquire()
+            on_begin()
+            try:
                 return stop.outcome() if stop.reason else await self._run(task, source, observer, stop)
+            finally:
+                if task.token in self._lent:
+                    self._lent.remove(task.token)
+                else:
+                    self._free.release()
         finally:
             del self._stops[task.token]
             self._ended.set()
@@ -144,12 +166,17 @@ class Pool:
         child: ChildProcess | None = None
         reusable = False
         try:
-            child = await self._take(task)
+            account = self._catalogue.accounts.get(task.backend)
+            child = await self._take(task, account)
             self._keep_spare()
-            async with self._scratch.attempt() as folder:
+            async with self._scratch.attempt(account) as folder:
+                if account:
+                    audit(task, account)
                 execution = Execution(child, source, task, folder, observer, stop)
                 outcome = await execution.run(self._grace)
-            reusable = execution.reusable
+                if account:
+                    await child.kill()  # whatever it says: its caller's code could go on in it
+            reusable = execution.reusable and not account
         except (ChildStartError, OSError) as error:  # no room for a process, a folder, a pipe
             _log.warning("attempt.not_begun", job=task.job, exc_info=error)
             return _failed(ErrorKind.TRANSIENT, f"the worker could not run it: {error}")
@@ -160,19 +187,22 @@ class Pool:
             if child:
                 self._give_back(child, task.backend, reusable=reusable)
 
-    async def _take(self, task: Task) -> ChildProcess:
-        """Get a child for the owner: one that knows the backend, else a fresh one, else one that was theirs before."""
+    async def _take(self, task: Task, account: Account | None) -> ChildProcess:
+        """Get a child for the owner: one that knows the backend, else a fresh one, else one that was theirs before.
+
+        For another account, a new one.
+        """
         for child in [child for child in self._idle if not child.alive]:
             self._idle.remove(child)
             self._later(child.kill())
-        if self._spare and not self._usable(task):
+        if self._spare and not account and not self._usable(task):
             await asyncio.wait({self._spare})  # sooner ready than another one
-        if usable := self._usable(task):
+        if not account and (usable := self._usable(task)):
             child = min(usable, key=lambda child: (task.backend not in child.ran, bool(child.ran)))
             self._idle.remove(child)
         else:
             self._make_room()
-            child = await self._new()
+            child = await self._new(account)
         child.owner = task.owner
         return child
 
@@ -182,7 +212,7 @@ class Pool:
     def _make_room(self) -> None:
         """End those children that have waited longest for another job of their owner's."""
         used = [child for child in self._idle if child.owner is not None]
-        for child in used[: max(0, self.processes - self._slots - 1)]:
+        for child in used[: max(0, self.processes - self._slots - len(self._lent) - 1)]:
             self._idle.remove(child)
             self._later(child.kill())
 
@@ -213,8 +243,9 @@ class Pool:
     def _starting(self) -> bool:
         return self._spare is not None and not self._spare.done()
 
-    async def _new(self) -> ChildProcess:
-        return await ChildProcess.start(self._environment, self._memory_limit)
+    async def _new(self, account: Account | None = None) -> ChildProcess:
+        environment = self._entrusted_environment if account else self._environment
+        return await ChildProcess.start(environment, self._memory_limit, account)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -1,19 +1,23 @@
 """A child process as the worker sees it."""
 
 import asyncio
+import json
 import select
 import signal
 import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 
 import structlog
 
+from heliograph_worker.account import Account
 from heliograph_worker.process_tree import children
 from heliograph_worker.protocol import (
     HEADER,
     MAX_FRAME,
+    Answer,
     FromChild,
     ProtocolError,
     Ready,
@@ -48,8 +52,10 @@ class ChildProcess:
         self.jobs = 0
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], memory_limit: int) -> "ChildProcess":
-        """Start a new interpreter and wait until it is ready.
+    async def start(
+        cls, environment: Mapping[str, str], memory_limit: int, account: Account | None = None
+    ) -> "ChildProcess":
+        """Start a new interpreter and wait until it is ready, its jobs' process as another user where one is given.
 
         Raises
         ------
@@ -67,6 +73,7 @@ class ChildProcess:
                     "heliograph_worker.child",
                     str(theirs.fileno()),
                     str(memory_limit),
+                    *([json.dumps(asdict(account))] if account else []),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=2,
                     env=environment,
@@ -116,6 +123,11 @@ class ChildProcess:
         data = frame(run)
         sent = socket.send_fds(self._control, [data], [pipe])  # the socket is empty between jobs: takes a part at least
         await asyncio.get_running_loop().sock_sendall(self._control, data[sent:])
+
+    async def answer(self, answer: Answer) -> None:
+        """Answer what the job asked."""
+        with suppress(OSError):  # it has gone meanwhile, which `receive` tells
+            await asyncio.get_running_loop().sock_sendall(self._control, frame(answer))
 
     async def receive(self) -> FromChild | None:
         """Wait for the next message; None where the child, and all that descends from it, has ended.

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -33,6 +34,18 @@ class Run(_Message):
     inputs: dict[str, str]
     deadline: datetime | None
     folder: str
+    remembered: str  # as JSON
+    asks_first: bool  # whether an earlier attempt may still be at work in an outside system
+    memory: int | None  # bytes that a process of the job may allocate, where that is less than the child's own limit
+
+
+class Answer(_Message):
+    """To the child: what it asked for, or why not."""
+
+    type: Literal["answer"] = "answer"
+    content: str = "null"  # as JSON
+    error: str | None = None
+    kind: ErrorKind = ErrorKind.FATAL
 
 
 class Ready(_Message):
@@ -60,6 +73,25 @@ class ArtifactMade(_Message):
     media_type: str
 
 
+class Topic(StrEnum):
+    """What a job may ask its worker."""
+
+    REMEMBER = "remember"  # names and values to keep with the job
+    SUBMIT = "submit"  # a child: its number among this job's, and the submission
+    CHILDREN = "children"  # ids: how they are now
+    CALLBACK_URL = "callback-url"
+    STOP_REASON = "stop-reason"
+    NEXT_CALLBACK = "next-callback"  # the number of the last one seen
+
+
+class Question(_Message):
+    """From the child: the job asks, and one of its threads waits for the answer. The next comes after that."""
+
+    type: Literal["question"] = "question"
+    topic: Topic
+    content: str  # as JSON
+
+
 class Returned(_Message):
     """From the child, at the end: the function returned; ``clean`` says that the process may be used again."""
 
@@ -78,11 +110,11 @@ class Raised(_Message):
     clean: bool
 
 
-FromChild = Ready | Progress | ArtifactMade | Returned | Raised
+FromChild = Ready | Progress | ArtifactMade | Question | Returned | Raised
 _from_child: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="type")])
 
 
-def frame(message: Run | FromChild) -> bytes:
+def frame(message: Run | Answer | FromChild) -> bytes:
     """Return a message as it travels."""
     body = message.model_dump_json().encode()
     if len(body) > MAX_FRAME:
@@ -104,9 +136,14 @@ def parse_from_child(body: bytes) -> FromChild:
         raise ProtocolError(f"the backend's process sent no message: {error}") from None
 
 
-def parse_from_worker(body: bytes) -> Run:
-    """Read what the worker said."""
+def parse_run(body: bytes) -> Run:
+    """Read what the worker said between two jobs."""
     return Run.model_validate_json(body)
+
+
+def parse_answer(body: bytes) -> Answer:
+    """Read what the worker said to a job that asked."""
+    return Answer.model_validate_json(body)
 
 
 def receive_exactly(receive: Callable[[int], bytes], size: int) -> bytes:

@@ -53,21 +53,25 @@ class ArtifactDelivery:
         self._folder = folder
         self._waiting: asyncio.Queue[ArtifactMade | None] = asyncio.Queue()
         self._failure: str | None = None
-        self._delivery = asyncio.create_task(self._deliver())
+        self._delivery: asyncio.Task[None] | None = None  # most jobs make no file
 
     def put(self, artifact: ArtifactMade) -> None:
         """Take a file."""
         self._waiting.put_nowait(artifact)
+        if self._delivery is None:
+            self._delivery = asyncio.create_task(self._deliver())
 
     async def finish(self) -> str | None:
         """Deliver what is left; return what went wrong, if anything did."""
-        self._waiting.put_nowait(None)
-        await asyncio.wait({self._delivery})  # which may have been abandoned
+        if self._delivery:
+            self._waiting.put_nowait(None)
+            await asyncio.wait({self._delivery})  # which may have been abandoned
         return self._failure
 
     def abandon(self) -> None:
         """Deliver no more."""
-        self._delivery.cancel()
+        if self._delivery:
+            self._delivery.cancel()
 
     async def _deliver(self) -> None:
         while artifact := await self._waiting.get():

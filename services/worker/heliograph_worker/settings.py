@@ -8,10 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from heliograph.jobs.store.claims import LEASE
-from heliograph.settings import ServiceSettings
+from heliograph.keys import OptionalKey
+from heliograph.settings import LinkSettings
 
 
-class WorkerSettings(ServiceSettings):
+class WorkerSettings(LinkSettings):
     """What a worker needs to know."""
 
     worker_name: str = Field(
@@ -35,6 +36,17 @@ class WorkerSettings(ServiceSettings):
     )
     grace_seconds: float = Field(default=10, ge=0, description="How long a job that is to stop may clean up")
     drain_seconds: float = Field(default=20, ge=0, description="How long running jobs may go on when the worker stops")
+    backends_file: Path | None = Field(
+        default=None, description="A TOML file that declares backends: commands, functions, web services"
+    )
+    identity_key: OptionalKey = Field(
+        default=None,
+        description="the api's key of the hash that tells equal requests; without it, jobs cannot submit jobs here",
+        repr=False,
+    )
+    retention_days: float = Field(
+        default=0, ge=0, description="Days that jobs which jobs here submitted are kept; 0 keeps them for ever"
+    )
     keep_variables: str = Field(default="", description="Names of variables that jobs see, separated by commas")
     metrics_host: str = Field(default="0.0.0.0", description="The address of health and metrics")  # noqa: S104 - a container's own
     metrics_port: int | None = Field(

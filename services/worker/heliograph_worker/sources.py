@@ -1,19 +1,28 @@
-"""Where a backend is found: ``module:attribute``, as in an entry point. Imported by child processes too."""
+"""Where a backend is found: ``module:attribute``, as in an entry point, or a table of the operator's file.
+
+Imported by child processes too.
+"""
 
 import importlib
 from typing import Any
 
 from heliograph.backends.backend import Backend
 
+_DECLARED = "declared:"  # see ``heliograph_worker.backends.declared``
+
 
 def resolve(source: str) -> Backend:
-    """Import the backend that ``module:attribute`` names.
+    """Import the backend that ``module:attribute`` names, or make the one that an operator declared.
 
     Raises
     ------
     TypeError
         What is found there is no backend. Whatever else its import raises passes.
     """
+    if source.startswith(_DECLARED):
+        from heliograph_worker.backends.declared import rebuild  # noqa: PLC0415 - a plugin's process does without
+
+        return rebuild(source)
     module, _, attributes = source.partition(":")
     found: Any = importlib.import_module(module)
     for attribute in attributes.split("."):

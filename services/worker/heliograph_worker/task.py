@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heliograph.jobs.model import JobError
+from heliograph_worker.protocol import Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Task:
 
     ``token`` is unique to the attempt (its lease's); ``parameters`` is a JSON value in which a file parameter holds
     an upload's id; ``inputs`` maps these ids to local files; without ``timeout`` it may run for ever; no process runs
-    the tasks of two owners.
+    the tasks of two owners. ``remembered`` is what earlier attempts kept; where they may still be at work in an outside
+    system, it ``asks_first``. ``memory`` is what each of its processes may allocate, in bytes.
     """
 
     token: str
@@ -27,6 +29,9 @@ class Task:
     timeout: timedelta | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     owner: str = ""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    asks_first: bool = False
+    memory: int | None = None
 
 
 class StopReason(StrEnum):
@@ -75,3 +80,6 @@ class Observer(Protocol):
 
     async def artifact(self, name: str, path: Path, media_type: str) -> None:
         """Keep a file; ``path`` is gone after this returns."""
+
+    async def answer(self, topic: Topic, content: Any) -> Any:
+        """Return what the job asked for, a JSON value; raise a ``BackendError`` that says why not."""

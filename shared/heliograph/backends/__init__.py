@@ -6,19 +6,28 @@ for what takes long to load, and keep no state of a job there.
 """
 
 from heliograph.backends.backend import Backend, backend
-from heliograph.backends.context import JobContext
+from heliograph.backends.context import Callback, ChildJob, JobContext
 from heliograph.backends.errors import BackendError, Cancelled, FatalError, TransientError, UsageError
 from heliograph.backends.files import InputFile
 from heliograph.backends.retry import Retry
+from heliograph.backends.standing import Finished, Gone, Standing, StillRunning
+from heliograph.jobs.limits import Limits
 
 __all__ = [
     "Backend",
     "BackendError",
+    "Callback",
     "Cancelled",
+    "ChildJob",
     "FatalError",
+    "Finished",
+    "Gone",
     "InputFile",
     "JobContext",
+    "Limits",
     "Retry",
+    "Standing",
+    "StillRunning",
     "TransientError",
     "UsageError",
     "backend",

@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import structlog
 
+from heliograph.backoff import Backoff
+
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
+REDELIVERY = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))  # ten tries take about 20 s
 INBOX_LIMIT = 10_000  # events of about 1 kB: what a live view that is far behind may hold before it loses some
 
 
@@ -74,3 +79,20 @@ def call_safely(handler: Callable[[str], None], value: str) -> None:
         handler(value)
     except Exception:  # noqa: BLE001 - it is logged; there is nobody to tell
         _log.exception("a handler of hints or wishes failed", value=value)
+
+
+async def persist(handle: Callable[[], Awaitable[None]], redelivery: Backoff, ending: asyncio.Event) -> bool:
+    """Call a handler of dead letters until it returns; return whether it did before ``ending`` was set."""
+    failures = 0
+    while not ending.is_set():
+        try:
+            await handle()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the dead letter has not been taken
+            failures += 1
+            _log.warning("a dead letter was not taken", failures=failures, exc_info=error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(redelivery.wait(failures).total_seconds()):
+                    await ending.wait()
+        else:
+            return True
+    return False

@@ -2,38 +2,49 @@
 
 An event counts as confirmed when the handler of a durable subscriber has returned. Where that handler raises, takes
 too long, or nobody subscribes, ``publish`` raises, so that the outbox keeps the event and tries again with its own
-backoff; after ``topology.DELIVERY_LIMIT`` failed tries the event is laid aside in ``dead`` and counts as published.
+backoff; after ``topology.DELIVERY_LIMIT`` failed tries the event is laid aside for ``subscribe_dead``, and counts as
+published.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import structlog
 from typing_extensions import override
 
 from heliograph.bus import topology
-from heliograph.bus.handling import Inbox, Running, call_safely
-from heliograph.bus.port import Bus, BusUnavailableError, EventHandler, HintHandler, Subscription
+from heliograph.bus.handling import REDELIVERY, Inbox, Running, call_safely, persist
+from heliograph.bus.port import (
+    Bus,
+    BusUnavailableError,
+    DeadEvent,
+    DeadHandler,
+    EventHandler,
+    HintHandler,
+    Subscription,
+)
 from heliograph.events.model import JobEvent
 
 _log = structlog.get_logger(__name__)
 
 CONFIRM_TIMEOUT = timedelta(seconds=10)  # as RabbitMQ's
-DEAD_LIMIT = 1000  # events kept for whoever looks; each is also in the log
+DEAD_LIMIT = 1000  # events kept for who takes them later; each is also in the log
 
 
 class MemoryBus(Bus):
     """A bus without a broker."""
 
     def __init__(self, *, confirm_timeout: timedelta = CONFIRM_TIMEOUT) -> None:
-        self.dead: deque[JobEvent] = deque(maxlen=DEAD_LIMIT)
         self._confirm_timeout = confirm_timeout
         self._started = asyncio.Event()
         self._failures: dict[str, int] = {}  # failed tries by id of events that are not taken yet
         self._told: deque[_ToldSubscription] = deque()
+        self._dead_letters: deque[DeadEvent] = deque(maxlen=DEAD_LIMIT)  # nobody has them in hand
+        self._dead: deque[_DeadSubscription] = deque()
         self._feeds: list[_FeedSubscription] = []
         self._hints: defaultdict[str, deque[_SignalSubscription]] = defaultdict(deque)
         self._wishes: defaultdict[str, deque[_SignalSubscription]] = defaultdict(deque)
@@ -45,7 +56,7 @@ class MemoryBus(Bus):
     @override
     async def close(self) -> None:
         self._started.clear()
-        for subscription in (*self._told, *self._feeds):
+        for subscription in (*self._told, *self._dead, *self._feeds):
             await subscription.close()
         self._hints.clear()
         self._wishes.clear()
@@ -79,13 +90,20 @@ class MemoryBus(Bus):
             raise BusUnavailableError("the subscriber could not take the event; it is told again") from error
         else:
             self._failures.pop(event.id, None)
-            self.dead.append(event)
             _log.error("a told event is laid aside", event_id=event.id, tries=failures + 1, error=repr(error))
+            self._lay_aside(DeadEvent(event, repr(error), datetime.now(UTC)))
 
     @override
     async def subscribe_told(self, handler: EventHandler, *, prefetch: int = 32) -> Subscription:
         subscription = _ToldSubscription(handler, prefetch, self._told)
         self._told.append(subscription)
+        return subscription
+
+    @override
+    async def subscribe_dead(self, handler: DeadHandler, *, prefetch: int = 32) -> Subscription:
+        subscription = _DeadSubscription(handler, prefetch, self._dead, self._lay_aside, self._hand_out_dead)
+        self._dead.append(subscription)
+        self._hand_out_dead()
         return subscription
 
     @override
@@ -113,6 +131,14 @@ class MemoryBus(Bus):
     @override
     async def subscribe_wishes(self, worker: str, handler: HintHandler) -> Subscription:
         return _SignalSubscription(handler, [self._wishes[worker]])
+
+    def _lay_aside(self, dead: DeadEvent) -> None:
+        self._dead_letters.append(dead)
+        self._hand_out_dead()
+
+    def _hand_out_dead(self) -> None:
+        while self._dead_letters and (subscription := _next(self._dead)) is not None:
+            subscription.take(self._dead_letters.popleft())
 
     def _show(self, event: JobEvent) -> None:
         key = topology.routing_key(event)
@@ -165,6 +191,42 @@ class _ToldSubscription(_MemorySubscription):
                 _log.warning("a told event was not taken", event_id=event.id, exc_info=error)
                 return error
         return None
+
+
+class _DeadSubscription(_MemorySubscription):
+    def __init__(
+        self, handler: DeadHandler, prefetch: int, among: "deque[_DeadSubscription]",
+        give_back: Callable[[DeadEvent], None], on_resume: Callable[[], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._handler = handler
+        self._free = asyncio.Semaphore(prefetch)
+        self._running = Running()
+        self._ending = asyncio.Event()
+        self._among = among
+        self._give_back = give_back
+        self._on_resume = on_resume
+
+    def take(self, dead: DeadEvent) -> None:
+        """Begin to handle a dead letter."""
+        self._running.spawn(self._handle(dead))
+
+    @override
+    async def resume(self) -> None:
+        await super().resume()
+        self._on_resume()
+
+    @override
+    async def close(self) -> None:
+        if self in self._among:
+            self._among.remove(self)
+        self._ending.set()
+        await self._running.finished()
+
+    async def _handle(self, dead: DeadEvent) -> None:
+        async with self._free:
+            if not await persist(partial(self._handler, dead), REDELIVERY, self._ending):
+                self._give_back(dead)
 
 
 class _FeedSubscription(_MemorySubscription):

@@ -6,12 +6,25 @@ durable subscriber's handler has returned). Hints and wishes are at-most-once: w
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from heliograph.errors import UnavailableError
 from heliograph.events.model import JobEvent
 
+
+@dataclass(frozen=True, slots=True)
+class DeadEvent:
+    """A told event that was laid aside. Why, and when, is told where the bus knows."""
+
+    event: JobEvent
+    reason: str | None = None
+    at: datetime | None = None
+
+
 EventHandler = Callable[[JobEvent], Awaitable[None]]
+DeadHandler = Callable[[DeadEvent], Awaitable[None]]
 HintHandler = Callable[[str], None]
 
 
@@ -87,6 +100,14 @@ class Bus(ABC):
 
         A handler that returns acknowledges the event. One that raises has it delivered again later, and after
         ``topology.DELIVERY_LIMIT`` tries the event lies in the dead-letter queue.
+        """
+
+    @abstractmethod
+    async def subscribe_dead(self, handler: DeadHandler, *, prefetch: int = 32) -> Subscription:
+        """Consume the told events that were laid aside; several consumers share them.
+
+        A handler that returns takes the event out for good. One that raises is called again with it, as long as the
+        subscription lasts: nothing lies behind the dead letters that could take it then.
         """
 
     @abstractmethod

@@ -10,7 +10,6 @@ deleted, the broker confirms it all the same. The notifiers' own sweep over the 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -25,10 +24,11 @@ from typing_extensions import override
 from heliograph.backoff import Backoff
 from heliograph.bus import topology
 from heliograph.bus.consumer import Consumer, Receive
+from heliograph.bus.dead import DeadMessages
 from heliograph.bus.declaration import TIMEOUT_SECONDS, declare_topology
-from heliograph.bus.handling import Inbox, call_safely
+from heliograph.bus.handling import REDELIVERY, Inbox, call_safely
 from heliograph.bus.link import Link, LinkLostError, losses
-from heliograph.bus.port import Bus, BusUnavailableError, EventHandler, HintHandler, Subscription
+from heliograph.bus.port import Bus, BusUnavailableError, DeadHandler, EventHandler, HintHandler, Subscription
 from heliograph.bus.told import ToldMessages
 from heliograph.events.model import JobEvent
 
@@ -37,7 +37,6 @@ _log = structlog.get_logger(__name__)
 CONFIRM_SECONDS = 10.0
 MEND_SECONDS = 1.0  # a queue that is declared again sooner leaves its old consumers without word (RabbitMQ 3.10)
 SIGNAL_SECONDS = 1.0  # a hint that takes longer to be written is worth less than what waits for it
-REDELIVERY = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))  # ten tries take about 20 s
 CONTENT_TYPE = "application/cloudevents+json"
 _TRANSIENT, _PERSISTENT = 1, 2  # AMQP's delivery modes
 
@@ -117,8 +116,14 @@ class RabbitBus(Bus):
     @override
     async def subscribe_told(self, handler: EventHandler, *, prefetch: int = 32) -> Subscription:
         messages = ToldMessages(handler, self._redelivery)
-        told = next(queue for queue in topology.QUEUES if queue.name == topology.TOLD_QUEUE)
-        return await self._subscribe((told,), messages.take, prefetch=prefetch, finish=messages.finish)
+        queue = topology.named(topology.TOLD_QUEUE)
+        return await self._subscribe((queue,), messages.take, prefetch=prefetch, finish=messages.finish)
+
+    @override
+    async def subscribe_dead(self, handler: DeadHandler, *, prefetch: int = 32) -> Subscription:
+        messages = DeadMessages(handler, self._redelivery)
+        queue = topology.named(topology.DEAD_QUEUE)
+        return await self._subscribe((queue,), messages.take, prefetch=prefetch, finish=messages.finish)
 
     @override
     async def subscribe_feed(self, handler: EventHandler, *, binding: str = "job.#") -> Subscription:

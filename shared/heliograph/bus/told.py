@@ -43,16 +43,16 @@ class ToldMessages:
             event = JobEvent.model_validate_json(message.body)
         except ValidationError as error:
             _log.error("a message is not an event of ours and is laid aside", error=str(error))
-            await _reject(message, requeue=False)
+            await reject(message, requeue=False)
             return
         try:
             await self._handler(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the event has not been taken
             _log.warning("a told event was not taken", event_id=event.id, exc_info=error)
             await self._hold_back(message)
-            await _reject(message, requeue=True)
+            await reject(message, requeue=True)
         else:
-            await _acknowledge(message)
+            await acknowledge(message)
 
     async def _hold_back(self, message: DeliveredMessage) -> None:
         earlier = (message.header.properties.headers or {}).get("x-delivery-count", 0)
@@ -62,12 +62,14 @@ class ToldMessages:
                 await self._is_finishing.wait()
 
 
-async def _acknowledge(message: DeliveredMessage) -> None:
+async def acknowledge(message: DeliveredMessage) -> None:
+    """Tell the broker that a message was taken."""
     with suppress(LinkLostError), losses():  # the broker delivers again what it was not told of
         await message.channel.basic_ack(_tag(message), wait=False)
 
 
-async def _reject(message: DeliveredMessage, *, requeue: bool) -> None:
+async def reject(message: DeliveredMessage, *, requeue: bool) -> None:
+    """Give a message back: to its queue, or to where that queue lays messages aside."""
     # from RabbitMQ 4.3 on a nack is no failed try and would come back for ever
     with suppress(LinkLostError), losses():
         await message.channel.basic_reject(_tag(message), requeue=requeue, wait=False)

@@ -65,6 +65,11 @@ QUEUES = (
 )  # fmt: skip
 
 
+def named(name: str) -> Queue:
+    """Return one of the durable queues that are there from the start."""
+    return next(queue for queue in QUEUES if queue.name == name)
+
+
 def hint_queue(backend: str) -> Queue:
     """Return the queue that keeps a backend's hints for the next idle worker."""
     return Queue(

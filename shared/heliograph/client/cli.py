@@ -2,29 +2,29 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from heliograph.bus.topology import describe
-from heliograph.client.client import Client, ProblemError
+from heliograph.client import groups_cli, operations_cli, queues_cli
+from heliograph.client.client import Client
 from heliograph.client.progress import follow
 from heliograph.client.tables import console, print_table, ran, show_backend, show_job, table_of
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object
 from heliograph.jobs.states import State
 from heliograph.wire import JobView
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
 )
-Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
-Token = Annotated[str | None, typer.Option(envvar="HELIOGRAPH_TOKEN", help="Your user token")]
-_URL = "http://127.0.0.1:8000"
+app.command("group")(groups_cli.show_group)
+app.command("queues")(queues_cli.show_queues)
+app.add_typer(queues_cli.app, name="queue")
+operations_cli.register(app)
 
 
 @app.command()
@@ -33,14 +33,16 @@ def submit(
     parameters: Annotated[str, typer.Argument(help="A JSON object, or @file")] = "{}",
     name: Annotated[str | None, typer.Option(help="What people call it")] = None,
     group: Annotated[str | None, typer.Option(help="What it belongs to")] = None,
+    after: Annotated[list[str] | None, typer.Option(help="A job that has to be done first; may be repeated")] = None,
     wait: Annotated[bool, typer.Option(help="Show its progress until it is over")] = False,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
     """Submit a job."""
-    with _client(url, token) as client:
-        given = {name: value for name, value in {"name": name, "group": group}.items() if value}
-        job = client.submit(backend, _parameters(parameters), **given)
+    with connected(url, token) as client:
+        named: dict[str, Any] = {"name": name, "group": group, "after": after}
+        given = {name: value for name, value in named.items() if value}
+        job = client.submit(backend, json_object(parameters, "parameters"), **given)
         if wait:
             job = follow(client, job, console)
         show_job(job)
@@ -53,12 +55,12 @@ def list_jobs(
     backend: str | None = None,
     group: str | None = None,
     most: Annotated[int, typer.Option(min=1, help="How many")] = 20,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
     """List jobs, the newest first."""
     table = table_of("id", "backend", "name", "state", "stage", "submitted (UTC)", "ran")
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
         for _, job in zip(range(most), jobs, strict=False):
             submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
@@ -67,44 +69,51 @@ def list_jobs(
 
 
 @app.command()
-def show(job: str, url: Url = _URL, token: Token = None) -> None:
+def show(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Show a job."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         show_job(client.job(job))
 
 
 @app.command()
-def wait(job: str, url: Url = _URL, token: Token = None) -> None:
+def wait(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Show a job's progress until it is over; fails where the job did not end well."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         job_now = follow(client, client.job(job), console)
         show_job(job_now)
         _exit_with(job_now)
 
 
 @app.command()
-def log(job: str, url: Url = _URL, token: Token = None) -> None:
+def log(
+    job: str,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on while it prints, until it is over")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
     """Print a job's log."""
-    with _client(url, token) as client:
-        sys.stdout.write(client.log(job))
+    with connected(url, token) as client:
+        for piece in client.follow_log(job) if follow_on else (client.log(job),):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
 
 
 @app.command()
-def cancel(job: str, url: Url = _URL, token: Token = None) -> None:
+def cancel(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Cancel a job."""
     _each(url, token, lambda client: client.cancel(job))
 
 
 @app.command()
-def retry(job: str, url: Url = _URL, token: Token = None) -> None:
+def retry(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Run a job that is over once more."""
     _each(url, token, lambda client: client.retry(job))
 
 
 @app.command()
-def download(job: str, folder: Path = Path(), url: Url = _URL, token: Token = None) -> None:
+def download(job: str, folder: Path = Path(), url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Download a job's artifacts into a folder."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         folder.mkdir(parents=True, exist_ok=True)
         for artifact in client.job(job).artifacts:
             target = folder / Path(artifact.name).name
@@ -113,18 +122,18 @@ def download(job: str, folder: Path = Path(), url: Url = _URL, token: Token = No
 
 @app.command()
 def upload(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], url: Url = _URL, token: Token = None
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], url: Url = DEFAULT_URL, token: Token = None
 ) -> None:
     """Upload an input file and print its id."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         typer.echo(client.upload(file).id)
         typer.echo("Give this id to a parameter that takes a file.", err=True)
 
 
 @app.command()
-def notices(job: str, url: Url = _URL, token: Token = None) -> None:
+def notices(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Show who was told of a job."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         table = table_of("occasion", "channel", "recipient", "status", "reason", "receipt")
         for notice in client.notices(job):
             table.add_row(
@@ -136,11 +145,11 @@ def notices(job: str, url: Url = _URL, token: Token = None) -> None:
 @app.command()
 def backends(
     name: Annotated[str | None, typer.Argument(help="One of them, with its parameters")] = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
     """List what can be asked for, or show what one backend takes."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         if name is not None:
             show_backend(client.backend(name))
             return
@@ -159,10 +168,8 @@ def token(
     claim: Annotated[list[str] | None, typer.Option(help="A further claim, as name=JSON; may be repeated")] = None,
 ) -> None:
     """Mint a user token."""
-    from heliograph.identity.tokens import (  # noqa: PLC0415 - an optional extra that only this command needs
-        LEAST_KEY_BYTES,
-        Tokens,
-    )
+    from heliograph.identity.tokens import Tokens  # noqa: PLC0415 - an optional extra that only this command needs
+    from heliograph.keys import LEAST_KEY_BYTES  # noqa: PLC0415 - reads with the above
 
     claims = dict(_claim(each) for each in claim or ())
     first = json.loads(key)[0] if key.startswith("[") else key.split(",")[0].strip()
@@ -183,45 +190,8 @@ def main() -> None:
 
 
 def _each(url: str, token: str | None, act: Callable[[Client], JobView]) -> None:
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         show_job(act(client))
-
-
-@contextmanager
-def _client(url: str, token: str | None) -> Iterator[Client]:
-    try:
-        with Client(url, token) as client:
-            yield client
-    except ProblemError as error:
-        is_token = error.problem.status == HTTPStatus.UNAUTHORIZED
-        hint = "; set HELIOGRAPH_TOKEN, or give --token" if is_token else ""
-        typer.echo(f"heliograph: {error.problem.detail}{hint}", err=True)
-        faults = error.problem.errors or ()
-        for fault in faults if len(faults) > 1 else ():  # a single one is what the detail says
-            typer.echo(f"  {fault.field}: {fault.message}", err=True)
-        raise typer.Exit(1) from error
-    except httpx.UnsupportedProtocol as error:
-        typer.echo(f"heliograph: {url} is no address; one begins with http:// or https://", err=True)
-        raise typer.Exit(1) from error
-    except httpx.TransportError as error:
-        typer.echo(f"heliograph: {url} does not answer: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from error
-    except (httpx.HTTPStatusError, httpx.InvalidURL, ValueError) as error:
-        typer.echo(f"heliograph: {url} does not answer as Heliograph does; is this its address?", err=True)
-        raise typer.Exit(1) from error
-
-
-def _parameters(text: str) -> dict[str, Any]:
-    try:
-        source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
-        value = json.loads(source)
-    except OSError as error:
-        raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise typer.BadParameter(f"the parameters are not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise typer.BadParameter("the parameters are not a JSON object")
-    return value
 
 
 def _claim(text: str) -> tuple[str, Any]:

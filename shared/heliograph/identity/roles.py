@@ -26,17 +26,21 @@ class Action(StrEnum):
     CHANGE_OWN = "cancel and retry one's own jobs"
     CHANGE_ALL = "cancel and retry everybody's jobs"
     REMOVE_BACKENDS = "remove announced backends"
+    PAUSE = "pause, resume and limit queues and backends"
+    MANAGE_QUEUES = "declare pull queues and issue their tokens"
+    WORK = "claim and report the jobs of pull queues"
+    REPLAY = "replay what was given up"
 
 
 _OWN = frozenset({Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN})
 
-# What queue managers and agents may do on pull queues comes with those.
+# A queue's own token is an agent's, and what an agent may do it may in its queue alone.
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action),
-    Role.OPERATOR: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL},
+    Role.OPERATOR: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL, Action.PAUSE, Action.REPLAY},
     Role.JOB_MANAGER: _OWN | {Action.SEE_ALL},
-    Role.QUEUE_MANAGER: _OWN | {Action.SUBMIT_WITH_PRIORITY},
-    Role.AGENT: frozenset({Action.SEE_OWN}),
+    Role.QUEUE_MANAGER: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK},
+    Role.AGENT: _OWN | {Action.WORK},
     Role.USER: _OWN,
     Role.ANONYMOUS: frozenset({Action.SUBMIT, Action.SEE_OWN}),
 }

@@ -6,46 +6,18 @@ The claims are those of the user tokens that the astronomy platform's clients ho
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 
-from heliograph.errors import ForbiddenError, UnauthenticatedError
-from heliograph.identity.roles import Action, Role, may
+from heliograph.errors import UnauthenticatedError
+from heliograph.identity.identity import ANONYMOUS, Identity
+from heliograph.identity.roles import Role
 
 ALGORITHM = "HS256"
 MOST_KNOWN = 4096  # verifying one costs 50 us, a tenth of a submission; one takes about 1 kB, and at most some 30
 MOST_TOKEN_CHARACTERS = 8192  # as much as most web servers take as a header
-LEAST_KEY_BYTES = 32  # RFC 7518, 3.2: a key at least as long as the hash
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who calls. Every token holder is a *user*, whatever further roles the token lists."""
-
-    subject: str
-    roles: frozenset[str]
-    name: str | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether no token was shown."""
-        return Role.ANONYMOUS in self.roles
-
-    def may(self, action: Action) -> bool:
-        """Say whether this caller may do it."""
-        return may(self.roles, action)
-
-    def require(self, action: Action) -> None:
-        """Raise ``ForbiddenError`` unless this caller may do it."""
-        if not self.may(action):
-            raise ForbiddenError(f"your roles do not allow you to {action.value}")
-
-
-ANONYMOUS = Identity("anonymous", frozenset({Role.ANONYMOUS.value}))
 
 
 class Tokens:

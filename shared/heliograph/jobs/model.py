@@ -2,9 +2,25 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from heliograph.jobs.states import ErrorKind, State
+
+
+class AfterCondition(StrEnum):
+    """What has to become of the jobs that another one comes after."""
+
+    DONE = "done"  # all have to be done; where one ends otherwise, this one is cancelled
+    OVER = "over"  # however they end
+
+
+class Once(StrEnum):
+    """Whether a queue keeps each input once."""
+
+    NO = "no"
+    ACTIVE = "active"  # while a job of the same input is not over
+    EVER = "ever"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,10 @@ class Job:
     """A request for work and what became of it.
 
     ``parameters`` and ``result`` are JSON values. Times are UTC. ``progress`` lies in 0..1. ``seq`` counts changes of
-    state, ``series`` the runs from first queued to over, ``attempt`` the claims within a series.
+    state, ``series`` the runs from first queued to over, ``attempt`` the claims within a series. ``ancestors`` begins
+    at the root of its tree and ends with its ``parent``. Of the jobs that it comes ``after``, it still ``waits_for``
+    some. ``roles`` are those of its submitter, and so of what it submits itself; ``remembered`` is what its backend
+    keeps.
     """
 
     id: str
@@ -74,6 +93,11 @@ class Job:
     name: str | None = None
     group: str | None = None
     parent: str | None = None
+    ancestors: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    remembered: dict[str, Any] = field(default_factory=dict)
     stage: str | None = None
     progress: float | None = None
     eta_seconds: float | None = None
@@ -107,6 +131,10 @@ class NewJob:
     name: str | None = None
     group: str | None = None
     parent: str | None = None
+    ancestors: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    after_condition: AfterCondition = AfterCondition.DONE
+    roles: tuple[str, ...] = ()
     priority: int = 0
     max_attempts: int = 3
     not_before: datetime | None = None
@@ -118,4 +146,6 @@ class NewJob:
     traceparent: str | None = None
     idempotency: tuple[str, str] | None = None  # the client's key, and the digest of what was asked for
     identity: str | None = None  # keyed hash of queue and canonical input: what counts as "the same request"
+    once: Once = Once.NO
+    once_key: str | None = None  # keyed hash of queue and canonical input, where the queue keeps each input once
     retention_seconds: float | None = None

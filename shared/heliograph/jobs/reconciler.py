@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import Counter
 
 from heliograph.jobs.relay import Relay
+from heliograph.jobs.store.followers import FollowerStore
 from heliograph.jobs.store.upkeep import UpkeepStore
 from heliograph.locks import Locks
 from heliograph.storage import Database, Files, StoreUnavailableError
@@ -25,13 +26,15 @@ LOST = Counter("heliograph_leases_lost_total", "Attempts whose worker was lost")
 
 
 class Reconciler:
-    """Makes waiting jobs due, ends what came too late, takes back lost leases, removes what is no longer kept."""
+    """Lets go what waits, ends what came too late, takes back lost leases, removes what is no longer kept."""
 
     def __init__(
-        self, database: Database, upkeep: UpkeepStore, relay: Relay, locks: Locks, artifacts: Files, uploads: Files
-    ) -> None:
+        self, database: Database, upkeep: UpkeepStore, followers: FollowerStore, relay: Relay, locks: Locks,
+        artifacts: Files, uploads: Files,
+    ) -> None:  # fmt: skip
         self._database = database
         self._upkeep = upkeep
+        self._followers = followers
         self._relay = relay
         self._locks = locks
         self._artifacts = artifacts
@@ -63,6 +66,7 @@ class Reconciler:
                 LOST.inc()
                 _log.warning("lease lost, job taken back", job=lost.job)
                 self._relay.nudge(lost.job)
+        await self._relay.follow_up(await self._followers.sweep())
         async for expired in self._upkeep.expired():
             for file in expired.files:
                 await self._artifacts.delete(file)

@@ -28,6 +28,14 @@ def email_wish(claims: Mapping[str, Any]) -> Wish | None:
     )  # fmt: skip
 
 
+def email_claims(wish: Wish) -> dict[str, Any]:
+    """Return the claims that ``email_wish`` reads as this wish."""
+    return {
+        "email": wish.recipient, "mssub": wish.submitted, "intsub": wish.interval_seconds, "msdone": wish.done,
+        "mstout": wish.done_after_threshold, "tem": wish.threshold_seconds, "msfail": wish.failed,
+    }  # fmt: skip
+
+
 def _is_address(value: object) -> bool:
     if not isinstance(value, str) or not value.isprintable() or value != value.strip() or " " in value:
         return False

@@ -4,6 +4,7 @@ An idle caller waits for nothing; a busy service pays one round trip and one jou
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from heliograph.storage.errors import StoreUnavailableError
 
 MOST_OPERATIONS = 500
 MOST_BYTES = 8 * 1024 * 1024  # half of what one message to the server may hold
+# Where the last batch held several, the next one follows it no sooner than this. Each batch costs the server a flush of
+# its journal and a millisecond of CPU before its first operation: 1 ms for one change of state, 0.3 ms each for 32.
+PACE_SECONDS = 0.01
 
 Operation = TypeVar("Operation")
 Outcome = TypeVar("Outcome")
@@ -38,6 +42,8 @@ class Batcher(Generic[Operation, Outcome]):
         self._write = write
         self._waiting: deque[_Waiting[Operation, Outcome]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._began = 0.0
+        self._is_busy = False
 
     async def submit(self, key: str, operation: Operation, size: int) -> Outcome:
         """Write ``operation`` (encoded already, ``size`` bytes) with whatever else waits; return its own outcome."""
@@ -50,7 +56,10 @@ class Batcher(Generic[Operation, Outcome]):
 
     async def _run(self) -> None:
         while self._waiting:
+            if self._is_busy:
+                await asyncio.sleep(self._began + PACE_SECONDS - time.monotonic())
             batch = self._take()
+            self._began, self._is_busy = time.monotonic(), len(batch) > 1
             for waiting, outcome in zip(batch, await self._outcomes(batch), strict=True):
                 if waiting.outcome.done():
                     continue  # its caller went away; the write itself stands

@@ -41,6 +41,10 @@ def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
     """
     if not _is_flat_enough(document, MOST_LEVELS):
         raise InvalidInputError(f"this cannot be stored: it is nested deeper than {MOST_LEVELS} levels")
+    return _encode(document)
+
+
+def _encode(document: Mapping[str, Any]) -> RawBSONDocument:
     try:
         raw = bson.encode(document)
     except (BSONError, OverflowError, UnicodeEncodeError) as error:
@@ -54,12 +58,15 @@ def encoded_update(
     identifier: str, where: Mapping[str, Any], update: Sequence[Mapping[str, Any]] | Mapping[str, Any],
     change: str | None = None,
 ) -> Update:  # fmt: skip
-    """Encode an update (a pipeline or operators) for ``update_each``."""
-    condition = encoded(where)
+    """Encode an update (a pipeline or operators) for ``update_each``.
+
+    How deep it is nested is not looked at: values of any depth are kept as JSON text.
+    """
+    condition = _encode(where)
     if isinstance(update, Mapping):
-        single = encoded(update)
+        single = _encode(update)
         return Update(identifier, condition, single, len(condition.raw) + len(single.raw), change)
-    stages = [encoded(stage) for stage in update]
+    stages = [stage if isinstance(stage, RawBSONDocument) else _encode(stage) for stage in update]
     return Update(identifier, condition, stages, len(condition.raw) + sum(len(stage.raw) for stage in stages), change)
 
 

@@ -48,6 +48,9 @@ class JobView(BaseModel):
     name: str | None
     group: str | None
     parent: str | None
+    ancestors: list[str] = Field(description="From the root of its tree to its parent")
+    after: list[str] = Field(description="The jobs that it comes after")
+    waits_for: list[str] = Field(description="Those of them for which it still waits")
     owner: str
     state: State
     stage: str | None = Field(description="What it is doing, in the backend's words")
@@ -104,11 +107,12 @@ class HistoryPage(BaseModel):
 
 
 _PLAIN = (
-    "id", "backend", "queue", "name", "group", "parent", "owner", "state", "stage", "progress", "eta_seconds",
-    "message", "series", "attempt", "max_attempts", "priority", "not_before", "start_before", "timeout_seconds",
-    "cancel_requested", "seq", "parameters", "result", "handler", "created_at", "updated_at", "started_at", "ended_at",
+    "id", "backend", "queue", "name", "group", "parent", "ancestors", "after", "waits_for", "owner", "state", "stage",
+    "progress", "eta_seconds", "message", "series", "attempt", "max_attempts", "priority", "not_before", "start_before",
+    "timeout_seconds", "cancel_requested", "seq", "parameters", "result", "handler", "created_at", "updated_at",
+    "started_at", "ended_at",
 )  # fmt: skip
-_LINKS = ("log", "artifacts", "history", "notices")
+_LINKS = ("log", "artifacts", "history", "notices", "tree")
 
 
 def job_json(job: Job) -> dict[str, Any]:

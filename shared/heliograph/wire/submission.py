@@ -1,15 +1,29 @@
 """A submission, as a client writes it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, StrictBool, StrictInt, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
+from heliograph.jobs.model import AfterCondition
 from heliograph.wire.moment import Moment
 
 BACKEND_PATTERN = r"^[a-z0-9_-]{1,64}$"
 # Strict, so that true is no number, "1" no integer and "yes" no boolean: what is refused is clear, what is guessed not.
 _Number = Annotated[float, Strict()]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Id = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+MOST_PREDECESSORS = 1000
 
 
 class ChannelWishes(BaseModel):
@@ -53,10 +67,21 @@ class Submission(BaseModel):
         },
     )
 
-    backend: Annotated[str, StringConstraints(pattern=BACKEND_PATTERN)] = Field(description="What does the work")
+    backend: Annotated[str, StringConstraints(pattern=BACKEND_PATTERN)] | None = Field(
+        default=None, description="What does the work; or else a `queue`"
+    )
+    queue: _Line | None = Field(default=None, description="The pull queue whose agents do the work")
     parameters: dict[str, Any] = Field(default_factory=dict, description="As the backend's JSON Schema asks")
     name: _Line | None = Field(default=None, description="What people call it")
     group: _Line | None = Field(default=None, description="What it belongs to")
+    parent: _Id | None = Field(default=None, description="The job that this one is a part of")
+    after: Annotated[tuple[_Id, ...], Field(max_length=MOST_PREDECESSORS)] = Field(
+        default=(), description="Waits until these jobs have ended"
+    )
+    after_condition: AfterCondition = Field(
+        default=AfterCondition.DONE,
+        description="`done`: where one of them ends otherwise, this one is cancelled; `over`: however they end",
+    )
     priority: StrictInt = Field(default=0, ge=-1000, le=1000, description="Higher goes first; above 0 takes a role")
     not_before: Moment | None = Field(default=None, description="Waits until then")
     start_before: Moment | None = Field(default=None, description="Cancelled when not begun by then")
@@ -69,3 +94,9 @@ class Submission(BaseModel):
         Annotated[StrictBool, Tag("boolean")] | Annotated[NotifyWishes, Tag("wishes")],
         Discriminator(lambda value: "boolean" if isinstance(value, bool) else "wishes"),
     ] = Field(default=True, description="False: tell nobody; or wishes by channel")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.backend is None) == (self.queue is None):
+            raise ValueError("name either a backend or a queue")
+        return self

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Depends
 
 from heliograph_api.authentication import bearer
 from heliograph_api.parts import require_database
-from heliograph_api.routes import backends, files, job_details, jobs, me, notices
+from heliograph_api.routes import agents, backends, dead, files, groups, job_details, jobs, me, notices, queues, tokens
 
 # Each module's router has the prefix itself: a route's own path is what the metrics call it by.
 router = APIRouter(dependencies=[Depends(require_database), Depends(bearer)])
-for module in (jobs, job_details, files, backends, notices, me):
+for module in (groups, jobs, job_details, files, backends, notices, me, queues, agents, tokens, dead):
     router.include_router(module.router)

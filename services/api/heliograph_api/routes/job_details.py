@@ -7,10 +7,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from heliograph.errors import NotFoundError
+from heliograph.errors import InvalidInputError, NotFoundError
+from heliograph.jobs.model import Job
+from heliograph.jobs.store.logs import LogChunk
 from heliograph.wire import ArtifactPage, HistoryPage, NoticePage, NoticeView
 from heliograph.wire.jobs import artifact_json, history_json
 from heliograph_api.authentication import Caller
+from heliograph_api.following import Follower
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
 
@@ -19,6 +22,9 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 BYTES = "application/octet-stream"
 # What a browser may show in place; anything else is saved, for a page that a job made could act in its reader's name.
 SHOWN_IN_PLACE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "text/plain", "application/pdf"})
+
+# A log that is followed is worth nothing late: nginx and its like would keep its pieces until a buffer is full.
+UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @router.get(
@@ -42,13 +48,33 @@ async def log(
     job_id: str,
     attempt: Annotated[int | None, Query(ge=1, le=1_000_000, description="Which attempt; by default the last")] = None,
     series: Annotated[int | None, Query(ge=1, le=1_000_000, description="Which series; by default the last")] = None,
+    follow: Annotated[
+        bool,
+        Query(
+            description="Go on while it prints: until the attempt is over or, where none is named, the job. An answer "
+            "ends after an hour at most; one that ended early is resumed with `attempt`, `series` and `offset`"
+        ),
+    ] = False,
+    offset: Annotated[
+        int, Query(ge=0, le=1 << 40, description="Leave out so many bytes of this answer; takes a named attempt")
+    ] = 0,
 ) -> Response:
     """Stream what an attempt printed, as plain text in UTF-8."""
+    if offset and attempt is None:
+        raise InvalidInputError.of("offset", "name the attempt, for the last one may be another by now")
     parts = parts_of(request)
     job = await parts.jobs.get(job_id, caller)
-    chunks = await _started(parts.logs.read(job.id, series or job.series, attempt or job.attempt))
+    if follow:
+
+        async def read() -> Job:
+            return await parts.jobs.get(job_id, caller)
+
+        text = Follower(parts.logs, parts.waiting, read, job, series, attempt, offset).text()
+    else:
+        chunks = parts.logs.read(job.id, series or job.series, attempt or job.attempt)
+        text = await _started(_text(chunks, offset))
     return StreamingResponse(
-        chunks, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"}
+        text, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"} | UNBUFFERED
     )
 
 
@@ -108,6 +134,13 @@ async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield chunk
 
     return all_chunks()
+
+
+async def _text(chunks: AsyncIterator[LogChunk], offset: int) -> AsyncIterator[bytes]:
+    """Yield what chunks of a log hold, without the first ``offset`` bytes."""
+    async for chunk in chunks:
+        yield chunk.data[offset:]
+        offset = max(0, offset - len(chunk.data))
 
 
 def _writable(media_type: str) -> str:

@@ -1,30 +1,28 @@
 """Jobs: submitted, listed, read, cancelled, run again."""
 
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from heliograph.errors import ForbiddenError, InvalidInputError
-from heliograph.identity.tokens import Identity
+from heliograph.admission.admission import idempotency
+from heliograph.errors import InvalidInputError
 from heliograph.jobs.model import Job
-from heliograph.jobs.service import scope
 from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store.listing import Criteria
 from heliograph.wire import JobPage, JobView, Moment, Submission, job_json
-from heliograph_api.admission import idempotency
 from heliograph_api.authentication import Caller
 from heliograph_api.body import read_json
 from heliograph_api.known_query import KNOWN_QUERY
+from heliograph_api.listed import listed
 from heliograph_api.parts import parts_of
 from heliograph_api.responses import json_response, problems
+from heliograph_api.tracing import traceparent
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 LONGEST_WAIT_SECONDS = 60.0
 MOST_ITEMS = 200
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
 Wait = Annotated[
     float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Wait so many seconds for one of the states", examples=[30])
@@ -52,19 +50,8 @@ async def submit(
     """Store a job, journaled, and answer with it. With an Idempotency-Key a repeat gets the same job."""
     parts = parts_of(request)
     body = await read_json(request, parts.settings.most_body_bytes)
-    trace = request.headers.get("traceparent", "")
     key = idempotency(idempotency_key, body, caller)
-    try:
-        new = await parts.admission.admit(
-            body, caller, idempotency=key, traceparent=trace if _TRACEPARENT.fullmatch(trace) else None
-        )
-        job, is_new = await parts.jobs.submit(new)
-    except (InvalidInputError, ForbiddenError):
-        # What was taken once is not judged again: its backend or its upload may be gone by now.
-        known = await parts.jobs.known(caller, key) if key else None
-        if known is None:
-            raise
-        job, is_new = known, False
+    job, is_new = await parts.intake.take(body, caller, idempotency=key, traceparent=traceparent(request))
     return json_response(job_json(job), 201 if is_new else 200, {"Location": f"/v1/jobs/{job.id}"})
 
 
@@ -81,6 +68,8 @@ async def list_jobs(
     group: str | None = None,
     owner: Annotated[str | None, Query(description="Whose; others' jobs take a role")] = None,
     name: str | None = None,
+    parent: Annotated[str | None, Query(description="The children of this job")] = None,
+    ancestor: Annotated[str | None, Query(description="All that descends from this job")] = None,
     created_after: Moment | None = None,
     created_before: Moment | None = None,
     updated_after: Annotated[
@@ -90,12 +79,18 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 50,
 ) -> Response:
     """List the newest first; a page's `next` is the cursor of the following one."""
-    for field, text in (("backend", backend), ("queue", queue), ("group", group), ("owner", owner), ("name", name)):
+    texts = {
+        "backend": backend, "queue": queue, "group": group, "owner": owner, "name": name, "parent": parent,
+        "ancestor": ancestor,
+    }  # fmt: skip
+    for field, text in texts.items():
         if text is not None and "\x00" in text:
             raise InvalidInputError.of(field, "this holds a NUL character")
+    within = listed(caller, owner, queue)
     criteria = Criteria(
-        _owner(caller, owner), state or (), backend, queue, group, name, created_after, created_before, updated_after
-    )
+        within.owner, state or (), backend, within.queue, group, name, created_after, created_before, updated_after,
+        parent=parent, ancestor=ancestor,
+    )  # fmt: skip
     page = await parts_of(request).listing.page(criteria, limit=limit, cursor=cursor)
     return json_response({"items": [job_json(job) for job in page.jobs], "next": page.next})
 
@@ -124,7 +119,10 @@ async def read(
     "/jobs/{job_id}/cancel", summary="Cancel a job", response_model=JobView, responses=problems(401, 403, 404, 409)
 )
 async def cancel(request: Request, caller: Caller, job_id: str) -> Response:
-    """End a waiting job now; tell the holder of a running one to stop, which `cancel_requested` shows meanwhile."""
+    """End a waiting job now; tell the holder of a running one to stop, which `cancel_requested` shows meanwhile.
+
+    What descends from it is cancelled with it.
+    """
     return json_response(job_json(await parts_of(request).jobs.cancel(job_id, caller)))
 
 
@@ -134,12 +132,3 @@ async def cancel(request: Request, caller: Caller, job_id: str) -> Response:
 async def retry(request: Request, caller: Caller, job_id: str) -> Response:
     """Queue a job that is over once more, as a new series."""
     return json_response(job_json(await parts_of(request).jobs.reopen(job_id, caller)))
-
-
-def _owner(caller: Identity, asked: str | None) -> str | None:
-    if caller.is_anonymous:
-        raise ForbiddenError("a list takes a token: without one, jobs are read by their id")
-    seen = scope(caller)
-    if seen is not None and asked is not None and asked != seen:
-        raise ForbiddenError("your roles do not allow you to list the jobs of others")
-    return asked if seen is None else seen

@@ -1,38 +1,32 @@
 """The job's context in the child process: what it tells travels to the worker."""
 
+import json
 import math
 import shutil
-import socket
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 from heliograph.backends.artifacts import check_name, media_type_of
-from heliograph_worker.child.failures import clean
+from heliograph.backends.context import Callback, ChildJob
+from heliograph.backends.errors import UsageError
+from heliograph.backends.failures import clean
+from heliograph.backends.telling import LONGEST_STAGE, progress_of, remembered_json, submission_json
+from heliograph.jobs.model import JobError
+from heliograph.jobs.states import ErrorKind, State
+from heliograph_worker.child.channel import Channel
 from heliograph_worker.child.stopping import Stopping
 from heliograph_worker.folder import Folder
-from heliograph_worker.protocol import ArtifactMade, FromChild, Progress, Run, frame
+from heliograph_worker.protocol import ArtifactMade, Progress, Run, Topic
 
-_LONGEST_STAGE = 100  # characters; a word or two in a table
-_LONGEST_MESSAGE = 1_000
 _BURST = 100  # so many progress reports pass at once; a loop that tells of each turn is then thinned out
 _PER_SECOND = 20  # more than anybody sees: the job's readers get one a second
-
-
-class Channel:
-    """The control socket, for any thread to send on."""
-
-    def __init__(self, control: socket.socket, stopping: Stopping) -> None:
-        self._control = control
-        self._stopping = stopping
-        self._lock = threading.Lock()
-
-    def send(self, message: FromChild) -> None:
-        """Send one message, whole."""
-        data = frame(message)
-        with self._stopping, self._lock:
-            self._control.sendall(data)
+_FIRST_LOOK_SECONDS = 0.1  # at children, or for a callback; then ever less often
+_LAST_LOOK_SECONDS = 2.0
 
 
 class ChildContext:
@@ -46,7 +40,10 @@ class ChildContext:
         self._folder = folder
         self._channel = channel
         self._stopping = stopping
+        self._remembered: dict[str, Any] = json.loads(run.remembered)
         self._made = 0
+        self._submitted = 0
+        self._callbacks_seen = 0
         self._lock = threading.Lock()
         self._allowance = _Allowance()
 
@@ -54,6 +51,24 @@ class ChildContext:
     def cancelled(self) -> bool:
         """Whether the job is to stop."""
         return self._stopping.asked
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why it is to stop; see ``JobContext``."""
+        if not self.cancelled:
+            return None
+        told = self._channel.ask(Topic.STOP_REASON, None)
+        return str(told or "shutdown")  # a signal from elsewhere, as when a whole system shuts down
+
+    @property
+    def remembered(self) -> Mapping[str, Any]:
+        """What is kept with the job; see ``JobContext``."""
+        return MappingProxyType(self._remembered)
+
+    @property
+    def callback_url(self) -> str:
+        """An address for outside systems; see ``JobContext``."""
+        return str(self._channel.ask(Topic.CALLBACK_URL, None))
 
     def progress(
         self,
@@ -66,20 +81,24 @@ class ChildContext:
         """Tell how far it is; see ``JobContext``."""
         if not self._allowance.take():
             return
-        report = Progress(
-            fraction=self._checked("a progress that is not in 0..1:", fraction, _number(fraction), most=1),
-            stage=None if stage is None else clean(str(stage), _LONGEST_STAGE),
-            eta_seconds=self._checked("an eta that is no duration:", eta, _number(eta)),
-            message=None if message is None else clean(str(message), _LONGEST_MESSAGE),
-        )
-        if report != Progress():
-            self._channel.send(report)
+        report, ignored = progress_of(fraction, stage, eta, message)
+        for line in ignored:
+            self.log(line)
+        if report:
+            self._channel.send(
+                Progress(
+                    fraction=report.fraction,
+                    stage=report.stage,
+                    eta_seconds=report.eta_seconds,
+                    message=report.message,
+                )
+            )
 
     def log(self, text: str) -> None:
         """Add a line to the log."""
         print(text, flush=True)  # noqa: T201 - standard output is the job's log
 
-    def artifact(self, name: str, content: bytes | Path, *, media_type: str | None = None) -> None:
+    def artifact(self, name: str, content: bytes | Path | BinaryIO, *, media_type: str | None = None) -> None:
         """Keep a file with the job; see ``JobContext``."""
         check_name(name)
         with self._lock:
@@ -88,19 +107,70 @@ class ChildContext:
         place = self._folder.artifacts / str(number)
         if isinstance(content, bytes | bytearray | memoryview):
             place.write_bytes(content)
-        else:
+        elif isinstance(content, str | Path):
             shutil.copyfile(content, place)
-        media_type = clean(media_type or media_type_of(name), _LONGEST_STAGE)
+        else:
+            with place.open("wb") as target:
+                shutil.copyfileobj(content, target)
+        media_type = clean(media_type or media_type_of(name), LONGEST_STAGE)
         self._channel.send(ArtifactMade(name=name, number=number, media_type=media_type))
 
-    def _checked(self, what: str, given: object, number: float, most: float = math.inf) -> float | None:
-        """Return a number that can be told; else say so in the log, and go on without."""
-        if given is None:
-            return None
-        if 0 <= number <= most and math.isfinite(number):
-            return number
-        self.log(f"heliograph: ignored {what} {clean(repr(given), _LONGEST_STAGE)}")
+    def remember(self, **values: Any) -> None:
+        """Keep values with the job; see ``JobContext``."""
+        kept = json.loads(remembered_json(self._remembered | values))
+        self._channel.ask(Topic.REMEMBER, kept)
+        self._remembered = kept
+
+    def submit(self, backend: str, parameters: Mapping[str, Any], **fields: Any) -> str:
+        """Submit a child; see ``JobContext``."""
+        body = json.loads(submission_json({"backend": backend, "parameters": dict(parameters), **fields}))
+        with self._lock:
+            self._submitted += 1
+            number = self._submitted
+        return str(self._channel.ask(Topic.SUBMIT, {"number": number, "body": body}))
+
+    def wait(self, jobs: Iterable[str], *, timeout: timedelta | None = None) -> list[ChildJob]:
+        """Wait for children; see ``JobContext``."""
+        ids = list(jobs)
+        for _ in _looks(timeout):
+            children = [_child(found) for found in self._children(ids)]
+            if all(child.is_over for child in children):
+                return children
+        return [_child(found) for found in self._children(ids, waits=False)]
+
+    def next_callback(self, timeout: timedelta | None = None) -> Callback | None:
+        """Wait for what an outside system tells; see ``JobContext``."""
+        for _ in _looks(timeout):
+            if found := self._channel.ask(Topic.NEXT_CALLBACK, self._callbacks_seen):
+                self._callbacks_seen = found["number"]
+                return Callback(found["body"], datetime.fromisoformat(found["at"]))
         return None
+
+    def _children(self, ids: list[str], *, waits: bool = True) -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = self._channel.ask(Topic.CHILDREN, {"ids": ids, "waits": waits})
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return found
+
+
+def _looks(timeout: timedelta | None) -> Iterator[None]:
+    """Come back ever less often until the time is over; at least once."""
+    deadline = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
+    pause = _FIRST_LOOK_SECONDS
+    while True:
+        yield
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
+
+
+def _child(found: Mapping[str, Any]) -> ChildJob:
+    error = found["error"]
+    told = JobError(ErrorKind(error["kind"]), error["message"], error["traceback"]) if error else None
+    return ChildJob(found["id"], State(found["state"]), found["result"], told)
 
 
 class _Allowance:
@@ -118,11 +188,3 @@ class _Allowance:
             return False
         self._left -= 1
         return True
-
-
-def _number(given: object) -> float:
-    """Return a fraction or a duration as a number, also where it is of numpy; NaN where it is none."""
-    try:
-        return given.total_seconds() if isinstance(given, timedelta) else float(given)  # type: ignore[arg-type] # tried
-    except (TypeError, ValueError, OverflowError):
-        return math.nan

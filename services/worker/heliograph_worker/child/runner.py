@@ -8,6 +8,7 @@ import resource
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +16,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from heliograph.backends.errors import FatalError, UsageError
+from heliograph.backends.failures import describe, describe_invalid
 from heliograph.backends.result import as_json
-from heliograph_worker.child.context import Channel, ChildContext
-from heliograph_worker.child.failures import describe, describe_invalid
+from heliograph.backends.standing import Finished, Gone, StillRunning
+from heliograph_worker.child.channel import Channel
+from heliograph_worker.child.context import ChildContext
 from heliograph_worker.child.output import Output
 from heliograph_worker.child.stopping import Stopping
 from heliograph_worker.child.surroundings import Surroundings
 from heliograph_worker.folder import Folder
-from heliograph_worker.protocol import HEADER, Raised, Ready, Returned, Run, parse_from_worker, receive_exactly
+from heliograph_worker.protocol import Raised, Ready, Returned, Run
 from heliograph_worker.sources import resolve
 
 _GOES_FIRST = "500"  # of -1000..1000: when memory runs out, the kernel takes the job before its worker
@@ -34,15 +37,14 @@ def serve(control: int, memory_limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_GOES_FIRST, encoding="ascii")
-    connection = socket.socket(fileno=control)
     stopping = Stopping()
     stopping.install()
-    channel = Channel(connection, stopping)
+    channel = Channel(socket.socket(fileno=control), stopping)
     output = Output()
     channel.send(Ready())
     while True:
         try:
-            run, pipe = _receive(connection)
+            run, pipe = channel.receive_run()
         except (EOFError, ConnectionResetError):
             return
         output.divert(pipe)
@@ -52,16 +54,6 @@ def serve(control: int, memory_limit: int) -> None:
         channel.send(verdict.model_copy(update={"clean": clean}))
 
 
-def _receive(connection: socket.socket) -> tuple[Run, int]:
-    """Wait for the next job; return it with the write end of its log's pipe."""
-    first, descriptors, _, _ = socket.recv_fds(connection, HEADER.size, 1, socket.MSG_CMSG_CLOEXEC)
-    if not first:
-        raise EOFError
-    header = first + receive_exactly(connection.recv, HEADER.size - len(first))
-    body = receive_exactly(connection.recv, HEADER.unpack(header)[0])
-    return parse_from_worker(body), descriptors[0]
-
-
 def _run(run: Run, channel: Channel, stopping: Stopping, surroundings: Surroundings) -> Returned | Raised:
     """Run one job; whatever happens, say once how it ended."""
     folder = Folder(Path(run.folder))
@@ -69,6 +61,7 @@ def _run(run: Run, channel: Channel, stopping: Stopping, surroundings: Surroundi
     try:
         stopping.arm()
         try:
+            _limit_memory(run.memory)
             os.chdir(folder.work)
             os.environ["TMPDIR"] = tempfile.tempdir = str(folder.temporary)
             return Returned(result=as_json(_call(run, context, stopping, surroundings)), clean=True)
@@ -78,6 +71,7 @@ def _run(run: Run, channel: Channel, stopping: Stopping, surroundings: Surroundi
         kind, message, traceback = describe(error, stop_asked=stopping.asked)
         return Raised(kind=kind, message=message, traceback=traceback, clean=True)
     finally:
+        _limit_memory(None)
         os.chdir("/")
 
 
@@ -91,8 +85,27 @@ def _call(run: Run, context: ChildContext, stopping: Stopping, surroundings: Sur
         parameters = backend.parse(json.loads(run.parameters), inputs)
     except ValidationError as error:
         raise UsageError(describe_invalid(error)) from None
-    result = backend.function(parameters, context)
-    return asyncio.run(_cancellable(result, stopping)) if inspect.isawaitable(result) else result
+    if run.asks_first and backend.reconcile:
+        while isinstance(standing := _result(backend.reconcile(parameters, context), stopping), StillRunning):
+            context.log(f"heliograph: it still runs outside; asked again in {standing.ask_again.total_seconds():g} s")
+            time.sleep(standing.ask_again.total_seconds())
+        if isinstance(standing, Finished):
+            return standing.result
+        if not isinstance(standing, Gone):
+            raise FatalError(f"reconcile returned {type(standing).__qualname__}, which is no standing")
+    return _result(backend.function(parameters, context), stopping)
+
+
+def _result(returned: object, stopping: Stopping) -> object:
+    """Return what a function returned or, where it is an asynchronous one, what comes of it."""
+    return asyncio.run(_cancellable(returned, stopping)) if inspect.isawaitable(returned) else returned
+
+
+def _limit_memory(most: int | None) -> None:
+    """Set the soft limit of this process, and of what it starts, for one job; the hard one is the operator's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = hard if most is None else most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
 async def _cancellable(work: Awaitable[object], stopping: Stopping) -> object:

@@ -1,8 +1,13 @@
 """What a job may change of its process without leaving anything running: put back before the next one."""
 
+import inspect
 import os
 import signal
 from contextlib import suppress
+
+# Without the wrapper that makes an enum of each answer: 64 of them took a third of a short job.
+_getsignal = inspect.unwrap(signal.getsignal)
+_SIGNALS = tuple(int(number) for number in signal.valid_signals())
 
 
 class Surroundings:
@@ -36,4 +41,4 @@ class Surroundings:
 
 
 def _handlers() -> "dict[int, signal._HANDLER]":
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: _getsignal(number) for number in _SIGNALS}

@@ -4,7 +4,8 @@ It starts the runner, then only waits. All that descends from the runner, howeve
 warden (a "subreaper"). When the runner ends, or the worker closes its end of the control socket, be it by dying, the
 warden kills whatever is left and ends as the runner did. Until then SIGTERM is passed on to the runner's group.
 
-It imports little before it forks: both processes stay small, and no thread exists yet.
+It imports little before it forks: both processes stay small, and no thread exists yet. Where jobs run under another
+user's account, it stays who it is, so that they can neither kill nor stop it, and the runner alone becomes that user.
 """
 
 import ctypes
@@ -23,8 +24,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN_SECONDS = 0.002
 
 
-def guard(control: int, memory_limit: int) -> None:
-    """Fork the runner and watch over it. Returns in the runner alone, when the worker has closed the control socket."""
+def guard(control: int, memory_limit: int, account: str | None = None) -> None:
+    """Fork the runner and watch over it. Returns in the runner alone, when the worker has closed the control socket.
+
+    ``account`` describes the user that the runner becomes; see ``become``.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(control, False)
@@ -33,11 +37,15 @@ def guard(control: int, memory_limit: int) -> None:
     if runner:
         _watch(runner, control)
     os.setsid()
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != warden:
-        os._exit(1)  # it died before we asked to be told
     from heliograph_worker.child.runner import serve  # noqa: PLC0415 - the warden does without its memory
 
+    if account is not None:
+        from heliograph_worker.child.become import become  # noqa: PLC0415 - as above
+
+        become(account)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # not before: a change of user takes it back
+    if os.getppid() != warden:
+        os._exit(1)  # it died before we asked to be told
     serve(control, memory_limit)
 
 

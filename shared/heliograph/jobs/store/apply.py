@@ -46,6 +46,6 @@ async def _made(jobs: Collection, where: Mapping[str, Any], tried: Sequence[str]
     if not tried:
         return None
     # A claim is looked for among what is held; one that ended in `cancelled` leaves its event to the sweep.
-    job = {"_id": where["_id"]} if "_id" in where else {"lease.until": {"$type": "date"}}
+    job = {"_id": where["_id"]} if "_id" in where else {"lease.until": {"$exists": True}}
     found: Document | None = await jobs.find_one({**job, "history.id": {"$in": list(tried)}})
     return found

@@ -4,12 +4,13 @@ A change is one conditional update of one document. It mints the next ``seq`` it
 in the outgoing event and in the note that people are to be told, so that none of them can exist without the others.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from heliograph.ids import new_id
-from heliograph.jobs.model import JobError
+from heliograph.jobs.model import JobError, Once
 from heliograph.jobs.states import TOLD, ErrorKind, State, sources
 from heliograph.jobs.store.documents import error_document
 from heliograph.jobs.store.expressions import (
@@ -25,6 +26,7 @@ from heliograph.jobs.store.expressions import (
     literal,
     when,
 )
+from heliograph.storage import encoded
 
 HISTORY_KEPT = 200
 CANCELLED = literal(error_document(JobError(ErrorKind.CANCELLED, "cancelled on request")))
@@ -33,6 +35,7 @@ EXPIRED = literal(error_document(JobError(ErrorKind.EXPIRED, "it was not begun i
 # What belongs to one series, gone when the next one begins.
 _OF_SERIES = (
     "result", "error", "artifacts", "started_at", "message", "not_before", "start_before", "cancel_requested_by",
+    "remembered", "reported", "waits_for",
 )  # fmt: skip
 
 
@@ -77,23 +80,10 @@ class ChangePlan:
                 raise ValueError(f"no job goes from {', '.join(sorted(unknown))} to {state}")
         return {**where, "history.id": {"$ne": self.id}}
 
-    def _author(self) -> Expression:
-        """Return who made the change: a job that stops on somebody's wish was stopped by them, not by its holder."""
-        wished = {"$and": [{"$eq": ["$state", State.CANCELLED.value]}, "$cancel_requested"]}
-        return when(wished, {"$ifNull": ["$cancel_requested_by", literal(self.by)]}, literal(self.by))
-
-    def pipeline(self) -> list[dict[str, Any]]:
+    def pipeline(self) -> list[Mapping[str, Any]]:
         """Return the update."""
-        told_states = [*TOLD, State.QUEUED] if self.starts_series else list(TOLD)
-        told = {"$and": [{"$in": ["$state", literal(told_states)]}, {"$ne": ["$notify.told", literal(False)]}]}
-        entry = {
-            "id": literal(self.id), "seq": "$seq", "series": "$series", "at": NOW, "state": "$state",
-            "stage": "$stage", "message": "$message", "by": self._author(),
-        }  # fmt: skip
-        history = {"$concatArrays": ["$history", [entry]]}
-        due = [{"seq": "$seq", "at": NOW}]
         return [
-            {"$set": {"_target": self.target.expression}},
+            {"$set": {"_target": self.target.expression, "_change": {"id": literal(self.id), "by": literal(self.by)}}},
             {"$set": {
                 "state": TARGET,
                 "seq": {"$add": ["$seq", 1]},
@@ -103,19 +93,42 @@ class ChangePlan:
                     {"$and": [IS_OVER, {"$gt": ["$retention_ms", 0]}]}, after("$retention_ms"), REMOVE
                 ),
                 "lease": when(IS_HELD, "$lease", REMOVE),
-                "slots": when(IS_HELD, "$slots", REMOVE),
+                "slots": when(IS_HELD, "$slots", REMOVE),  # a slot lasts as long as the lease, whoever ends that
+                "once_key": when(
+                    {"$and": [IS_OVER, {"$eq": ["$once.while", literal(Once.ACTIVE.value)]}]}, REMOVE, "$once_key"
+                ),
                 "eta_seconds": when(IS_HELD, "$eta_seconds", REMOVE),
                 "progress": when(IS_QUEUED, REMOVE, "$progress"),
                 "stage": when(IS_QUEUED, REMOVE, "$stage"),
                 **self.fields,
             }},
-            {"$set": {
-                "history": {"$slice": [history, -HISTORY_KEPT]},
-                "outbox": {"$concatArrays": ["$outbox", [{**entry, "attempt": "$attempt", "told": told}]]},
-                "notices_due": when(told, {"$concatArrays": ["$notices_due", due]}, "$notices_due"),
-            }},
-            {"$unset": "_target"},
+            _recording(starts_series=self.starts_series),
+            _LAST_STAGE,
         ]  # fmt: skip
+
+
+@functools.cache
+def _recording(*, starts_series: bool) -> Mapping[str, Any]:
+    """Return the stage that writes down the change: alike for all changes, and encoded once."""
+    told_states = [*TOLD, State.QUEUED] if starts_series else list(TOLD)
+    told = {"$and": [{"$in": ["$state", literal(told_states)]}, {"$ne": ["$notify.told", literal(False)]}]}
+    # A job that stops on somebody's wish was stopped by them, not by its holder.
+    wished = {"$and": [{"$eq": ["$state", State.CANCELLED.value]}, "$cancel_requested"]}
+    author = when(wished, {"$ifNull": ["$cancel_requested_by", "$_change.by"]}, "$_change.by")
+    entry = {
+        "id": "$_change.id", "seq": "$seq", "series": "$series", "at": NOW, "state": "$state", "stage": "$stage",
+        "message": "$message", "by": author,
+    }  # fmt: skip
+    history = {"$concatArrays": ["$history", [entry]]}
+    due = [{"seq": "$seq", "at": NOW}]
+    return encoded({"$set": {
+        "history": {"$slice": [history, -HISTORY_KEPT]},
+        "outbox": {"$concatArrays": ["$outbox", [{**entry, "attempt": "$attempt", "told": told}]]},
+        "notices_due": when(told, {"$concatArrays": ["$notices_due", due]}, "$notices_due"),
+    }})  # fmt: skip
+
+
+_LAST_STAGE = encoded({"$unset": ["_target", "_change"]})
 
 
 def end_or_requeue(error: JobError | None, wait_milliseconds: int = 0) -> tuple[Target, dict[str, Expression]]:
@@ -147,6 +160,6 @@ def reopening(by: str) -> ChangePlan:
     """Return the change that starts a new series of a job that is over."""
     fields = dict.fromkeys(_OF_SERIES, REMOVE) | {
         "series": {"$add": ["$series", 1]}, "attempt": literal(0), "cancel_requested": literal(False),
-        "due": literal(True),
+        "due": literal(True), "once_key": {"$ifNull": ["$once_key", "$once.key"]},
     }  # fmt: skip
     return ChangePlan(by, to(State.QUEUED), fields, starts_series=True)

@@ -6,23 +6,39 @@ matches any more.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from heliograph.ids import new_id
-from heliograph.jobs.model import Artifact, Job, JobError
+from heliograph.jobs.limits import Limits
+from heliograph.jobs.model import Artifact, Job, JobError, Lease
 from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
 from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, Target, end_or_requeue, to
 from heliograph.jobs.store.documents import artifact_document, error_document, to_job
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
+from heliograph.jobs.store.jobs import VIEW
+from heliograph.jobs.store.lanes import BY_RANK, Lanes, waiting
 from heliograph.json_text import json_text
-from heliograph.storage import Batcher, Database, StoreUnavailableError, Update, encoded_update, update_each
+from heliograph.storage import (
+    Batcher,
+    Database,
+    Document,
+    DuplicateError,
+    StoreUnavailableError,
+    Update,
+    encoded_update,
+    update_each,
+)
 from heliograph.storage.errors import translated
 
 LEASE = timedelta(seconds=30)
+NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
+_CLAIM_TRIES = 8  # each loses to somebody else's claim from a limited queue in the same milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +74,107 @@ class ClaimStore:
 
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
+        self._lanes = Lanes(self._jobs)
         self._updates: Batcher[Update, bool] = Batcher(self._update_batch)
 
-    async def claim(self, queues: Sequence[str], holder: str, lease: timedelta = LEASE) -> Job | None:
+    async def claim(
+        self,
+        queues: Sequence[str],
+        holder: str,
+        lease: timedelta | None = LEASE,
+        *,
+        limits: Mapping[str, Limits] = NO_LIMITS,
+        into: State = State.RUNNING,
+        below: Sequence[str] = (),
+        request: str | None = None,
+        is_last: bool = False,
+    ) -> Job | None:
         """Take the next job that is due, by priority, then age; None where there is none.
 
         A job that somebody wished to cancel, or whose ``start_before`` has passed, ends ``cancelled`` instead; it is
-        returned all the same, and only one that is ``running`` is the caller's to run.
+        returned all the same, and only one that is in the state ``into`` is the caller's.
+
+        Parameters
+        ----------
+        queues
+            Where to look.
+        holder
+            Who takes it.
+        lease
+            How long it is theirs without renewal; None: until they give it back.
+        limits
+            How many jobs of a queue are held at a time, for those of ``queues`` that have limits.
+        into
+            ``running`` for who begins at once, ``claimed`` for who says so later.
+        below
+            Only what descends from one of these jobs; empty: anything.
+        request
+            The word under which the claim can be found again; no two held jobs have the same.
+        is_last
+            Whether this is the last attempt of the job's series, however many it was allowed.
+
+        Raises
+        ------
+        DuplicateError
+            A held job was claimed under this ``request`` already.
         """
-        milliseconds = int(lease / timedelta(milliseconds=1))
-        runs = {"$eq": [TARGET, State.RUNNING.value]}
-        expired = is_past("$start_before")
-        lease_field = {
-            "holder": literal(holder), "token": literal(new_id()), "ms": literal(milliseconds),
-            "until": after(literal(milliseconds)),
-        }  # fmt: skip
-        fields = {
-            "attempt": {"$add": ["$attempt", when(runs, 1, 0)]},
-            "lease": when(runs, lease_field, REMOVE),
-            "started_at": when(runs, NOW, "$started_at"),
-            "message": REMOVE,
-            "error": when(runs, "$error", when("$cancel_requested", CANCELLED, EXPIRED)),
-        }  # fmt: skip
-        choice = when({"$or": ["$cancel_requested", expired]}, State.CANCELLED.value, State.RUNNING.value)
-        where = {"state": State.QUEUED.value, "due": True, "queue": {"$in": list(queues)}}
-        plan = ChangePlan(holder, Target((State.RUNNING, State.CANCELLED), choice), fields)
-        claimed = await apply_change(self._jobs, where, plan, sort=[("priority", -1), ("_id", 1)])
+        claiming = partial(_claiming, holder, lease, into, request=request, is_last=is_last)
+        limited = {queue: limits[queue] for queue in queues if _is_limited(limits.get(queue))}
+        plan = claiming()
+        if not limited:
+            return await self._take(waiting(queues, below), plan)
+        unlimited = [queue for queue in queues if queue not in limited]
+        for _ in range(_CLAIM_TRIES):
+            candidate = await self._lanes.first(limited, below)
+            other = await self._lanes.first_unlimited(unlimited, below) if candidate and unlimited else None
+            if candidate is None or (other and other.rank < candidate.rank):
+                return await self._take(waiting(unlimited, below), plan) if unlimited else None
+            where = {"_id": candidate.job, **waiting(list(limited))}
+            try:
+                if claimed := await self._take(where, claiming(candidate.places)):
+                    return claimed
+            except DuplicateError as error:
+                if error.index != {"slots"}:
+                    raise
+                # Somebody took that place since we looked.
+        return None
+
+    async def claim_several(
+        self, queues: Sequence[str], holder: str, lease: timedelta = LEASE, *, most: int
+    ) -> Sequence[Job]:
+        """Take up to ``most`` jobs from queues without limits, to run at once; empty where there is none.
+
+        Two round trips whatever their number, the second one shared with whatever else is written: it reads what comes
+        next and takes of it what is still as it was. Times of what it returns are this process's.
+        """
+        with translated():
+            found = await self._jobs.find(waiting(queues), VIEW).sort(BY_RANK).limit(most).to_list(most)
+        plain = [document for document in found if not document["cancel_requested"] and "start_before" not in document]
+        taken = await asyncio.gather(*(self._take_seen(document, holder, lease) for document in plain))
+        jobs = [job for job in taken if job]
+        if jobs or not found:
+            return jobs
+        # All went to others, or what comes first may not be begun: let the server choose.
+        job = await self.claim(queues, holder, lease)
+        return [job] if job else []
+
+    async def _take_seen(self, document: Document, holder: str, lease: timedelta) -> Job | None:
+        """Take a job that nobody has changed since it was read."""
+        token = new_id()
+        plan = _claiming(holder, lease, State.RUNNING, token=token)
+        where = {"_id": document["_id"], "state": State.QUEUED.value, "due": True, "seq": document["seq"],
+                 "cancel_requested": False}  # fmt: skip
+        update = encoded_update(document["_id"], plan.condition(where), plan.pipeline(), change=plan.id)
+        if not await self._updates.submit(document["_id"], update, update.size):
+            return None
+        now = datetime.now(UTC)
+        return replace(
+            to_job(document), state=State.RUNNING, seq=document["seq"] + 1, attempt=document["attempt"] + 1,
+            lease=Lease(holder, token, now + lease), started_at=now, updated_at=now, message=None,
+        )  # fmt: skip
+
+    async def _take(self, where: Mapping[str, Any], plan: ChangePlan) -> Job | None:
+        claimed = await apply_change(self._jobs, where, plan, sort=BY_RANK)
         return to_job(claimed) if claimed else None
 
     async def report(self, identifier: str, token: str, progress: Progress) -> bool:
@@ -97,12 +188,18 @@ class ClaimStore:
         update = encoded_update(identifier, _held(identifier, token), operators)
         return await self._updates.submit(identifier, update, update.size)
 
+    async def remember(self, identifier: str, token: str, values: Mapping[str, Any]) -> bool:
+        """Keep what a job's backend wants to find again, in place of what was kept. Returns whether the lease holds."""
+        operators = {"$set": {"remembered": json_text(dict(values))}}
+        update = encoded_update(identifier, _held(identifier, token), operators)
+        return await self._updates.submit(identifier, update, update.size)
+
     async def finish(self, identifier: str, token: str, finish: Finish, by: str) -> bool:
         """End an attempt. Returns False where the lease is lost: somebody else decides now.
 
         Repeating it under the same ``finish.change`` is harmless.
         """
-        plan = _finishing(finish, by)
+        plan = finishing(finish, by)
         update = encoded_update(identifier, plan.condition(_held(identifier, token)), plan.pipeline(), change=plan.id)
         return await self._updates.submit(identifier, update, update.size)
 
@@ -133,7 +230,46 @@ def _held(identifier: str, token: str) -> dict[str, Any]:
     return {"_id": identifier, "lease.token": token, "state": {"$in": list(HELD)}}
 
 
-def _finishing(finish: Finish, by: str) -> ChangePlan:
+def _is_limited(limits: Limits | None) -> bool:
+    return limits is not None and (limits.total is not None or limits.per_owner is not None)
+
+
+def _claiming(
+    holder: str,
+    lease: timedelta | None,
+    into: State,
+    places: Sequence[str] = (),
+    *,
+    request: str | None = None,
+    is_last: bool = False,
+    token: str | None = None,
+) -> ChangePlan:
+    """Plan to give a job to ``holder``, or to end it where that is what became of it meanwhile."""
+    milliseconds = None if lease is None else int(lease / timedelta(milliseconds=1))
+    begins = {"$eq": [TARGET, into.value]}
+    lease_field = {
+        "holder": literal(holder), "token": literal(token or new_id()), "ms": literal(milliseconds),
+        "until": literal(None) if milliseconds is None else after(literal(milliseconds)),
+    }  # fmt: skip
+    if request is not None:
+        lease_field["request"] = literal(request)
+    fields = {
+        "attempt": {"$add": ["$attempt", when(begins, 1, 0)]},
+        "lease": when(begins, lease_field, REMOVE),
+        "started_at": when({"$eq": [TARGET, State.RUNNING.value]}, NOW, "$started_at"),
+        "message": REMOVE,
+        "error": when(begins, "$error", when("$cancel_requested", CANCELLED, EXPIRED)),
+    }  # fmt: skip
+    if is_last:
+        fields["max_attempts"] = when(begins, {"$add": ["$attempt", 1]}, "$max_attempts")
+    if places:
+        fields["slots"] = when(begins, literal(list(places)), REMOVE)
+    choice = when({"$or": ["$cancel_requested", is_past("$start_before")]}, State.CANCELLED.value, into.value)
+    return ChangePlan(holder, Target((into, State.CANCELLED), choice), fields)
+
+
+def finishing(finish: Finish, by: str) -> ChangePlan:
+    """Plan the end of an attempt."""
     fields: dict[str, Any] = {
         "error": literal(error_document(finish.error)) if finish.error else REMOVE,
         "result": literal(json_text(finish.result)) if finish.state is State.DONE else REMOVE,

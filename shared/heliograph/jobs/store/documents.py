@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from heliograph.ids import new_id
-from heliograph.jobs.model import Artifact, Change, Job, JobError, Lease, NewJob
+from heliograph.jobs.model import Artifact, Change, Job, JobError, Lease, NewJob, Once
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.json_text import json_text
 from heliograph.storage import Document
@@ -20,7 +20,7 @@ _OPTIONAL = (
 
 def new_document(job: NewJob, now: datetime) -> Document:
     """Make the document of a new job: queued, with its first change, its event, and the note that it is to be told."""
-    due = job.not_before is None or to_millisecond(job.not_before) <= now
+    due = not job.after and (job.not_before is None or to_millisecond(job.not_before) <= now)
     told = job.notify.get("told", True) is not False
     change = {
         "id": new_id(), "seq": 1, "series": 1, "at": now, "state": State.QUEUED.value, "by": job.owner,
@@ -38,6 +38,13 @@ def new_document(job: NewJob, now: datetime) -> Document:
         value = getattr(job, name)
         if value is not None:
             document[name] = to_millisecond(value) if isinstance(value, datetime) else value
+    for name in ("ancestors", "after", "roles"):
+        if value := getattr(job, name):
+            document[name] = list(value)
+    if job.after:
+        document |= {"waits_for": list(job.after), "after_condition": job.after_condition.value}
+    if job.once is not Once.NO:
+        document |= {"once": {"key": job.once_key, "while": job.once.value}, "once_key": job.once_key}
     if job.idempotency:
         document["idempotency"] = {"key": job.idempotency[0], "digest": job.idempotency[1]}
     if job.retention_seconds:
@@ -62,7 +69,9 @@ def to_job(document: Mapping[str, Any]) -> Job:
         result=orjson.loads(result) if result is not None else None,
         error=JobError(ErrorKind(error["kind"]), error["message"], error.get("traceback")) if error else None,
         artifacts=tuple(Artifact(**artifact) for artifact in document.get("artifacts", ())),
-        inputs=tuple(document["inputs"]), notify=document["notify"],
+        inputs=tuple(document["inputs"]), notify=document["notify"], ancestors=tuple(document.get("ancestors", ())),
+        after=tuple(document.get("after", ())), waits_for=tuple(document.get("waits_for", ())),
+        roles=tuple(document.get("roles", ())), remembered=orjson.loads(document.get("remembered", "{}")),
         lease=Lease(lease["holder"], lease["token"], lease["until"]) if lease else None,
         history=tuple(to_change(entry) for entry in document.get("history", ())),
         **{name: document.get(name) for name in _OPTIONAL},

@@ -4,12 +4,15 @@ Each costs every write a little (a full change of state 250-315 us of mongod wit
 most are partial: a job is in them only while the question may concern it.
 """
 
-from heliograph.jobs.states import State
+from heliograph.jobs.states import ACTIVE, State
 from heliograph.storage import Database, Index
 
 JOBS = "jobs"
+WAITS_FOR = "waits_for"  # the index by which the followers of a job are found
 
 _QUEUED = {"state": State.QUEUED.value}
+_IN_TREE = {"partialFilterExpression": {"ancestors": {"$exists": True}}}  # the server takes any ancestor to imply it
+_IN_GROUP = {"partialFilterExpression": {"group": {"$exists": True}}}
 
 INDEXES = (
     # What may be claimed next: by priority, then age, among what is due.
@@ -29,8 +32,44 @@ INDEXES = (
         "idempotency", (("owner", 1), ("idempotency.key", 1)),
         {"unique": True, "partialFilterExpression": {"idempotency.key": {"$exists": True}}},
     ),
+    # What an owner has to be claimed, for queues that limit their owners: see `lanes`. The last two keys let the census
+    # read how much waits, and since when, from the index alone.
+    Index(
+        "owners",
+        (
+            ("queue", 1), ("state", 1), ("due", 1), ("owner", 1), ("priority", -1), ("_id", 1), ("updated_at", 1),
+            ("not_before", 1),
+        ),
+        {"partialFilterExpression": {**_QUEUED, "due": True}},
+    ),
+    # The rule that no two jobs hold one place within a limit; neither null nor empty lists may stand there.
+    Index("slots", (("slots", 1),), {"unique": True, "sparse": True}),
+    # The rule that a queue keeps each input once.
+    Index("once", (("once_key", 1),), {"unique": True, "sparse": True}),
+    # The rule that a claim under a client's key is made once.
+    Index("claims", (("lease.request", 1),), {"unique": True, "sparse": True}),
+    # How much waits and is held in a queue, and since when: read from the index alone.
+    Index(
+        "counts", (("queue", 1), ("state", 1), ("created_at", 1)),
+        {"partialFilterExpression": {"state": {"$in": list(ACTIVE)}}},
+    ),
+    Index(
+        WAITS_FOR, (("waits_for", 1),), {"partialFilterExpression": {**_QUEUED, "waits_for.0": {"$exists": True}}}
+    ),
+    # What descends from a job, as a list; the same with its states, to be counted without a look at the jobs; and the
+    # children alone.
+    Index("tree", (("ancestors", 1), ("_id", 1)), _IN_TREE),
+    Index("tree_states", (("ancestors", 1), ("state", 1)), _IN_TREE),
+    Index("children", (("parent", 1), ("_id", 1)), {"partialFilterExpression": {"parent": {"$exists": True}}}),
+    # What was given up, the last first for each kind of error.
+    Index(
+        "given_up", (("state", 1), ("error.kind", 1), ("ended_at", -1), ("_id", -1)),
+        {"partialFilterExpression": {"state": State.FAILED.value}},
+    ),
     Index("mine", (("owner", 1), ("_id", -1)), {}),
-    Index("group", (("group", 1), ("_id", -1)), {"partialFilterExpression": {"group": {"$exists": True}}}),
+    Index("group", (("group", 1), ("_id", -1)), _IN_GROUP),
+    # What a group amounts to, read from the index alone.
+    Index("group_states", (("group", 1), ("owner", 1), ("state", 1), ("ended_at", 1), ("_id", 1)), _IN_GROUP),
     Index("inputs", (("inputs", 1),), {"partialFilterExpression": {"inputs.0": {"$exists": True}}}),
     Index("updated", (("updated_at", 1), ("_id", 1)), {}),
     Index("expiry", (("expires_at", 1),), {"partialFilterExpression": {"expires_at": {"$exists": True}}}),

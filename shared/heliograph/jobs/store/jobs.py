@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from heliograph.errors import ConflictError, NotFoundError
+from heliograph.identity.identity import EVERYTHING, Scope
 from heliograph.jobs.model import Job, NewJob
 from heliograph.jobs.states import HELD, OVER, State, sources
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
@@ -23,10 +24,13 @@ _CANCEL_TRIES = 5  # each loses only to a change of state in the same millisecon
 
 @dataclass(frozen=True, slots=True)
 class KnownRequest:
-    """The job that an idempotency key stands for already, and the digest of what was asked for under it."""
+    """The job that stands for a request already.
+
+    ``digest`` is of what was asked for under its idempotency key; None where its queue keeps each input once.
+    """
 
     job: Job
-    digest: str
+    digest: str | None
 
 
 class JobStore:
@@ -37,7 +41,7 @@ class JobStore:
         self._inserts: Batcher[Encoded, None] = Batcher(self._insert_batch)
 
     async def insert(self, new: NewJob) -> Job | KnownRequest:
-        """Store a job, journaled, and return it; or the job that its idempotency key stands for already.
+        """Store a job, journaled, and return it; or the one that its idempotency key, or its input, stands for already.
 
         Raises
         ------
@@ -55,32 +59,30 @@ class JobStore:
                 if not await self._is_stored(new.id, document["history"][0]["id"]):
                     raise
                 return to_job(document)  # an earlier try had stored it, and its answer was lost
-            known = await self.known(new.owner, new.idempotency[0]) if new.idempotency else None
+            known = await self._in_its_place(new, error)
             if known is None:
                 raise
             return known
         return to_job(document)
 
-    async def get(self, identifier: str, *, owner: str | None = None) -> Job:
-        """Return a job; with ``owner``, only where it is theirs.
+    async def get(self, identifier: str, scope: Scope = EVERYTHING) -> Job:
+        """Return a job within a scope.
 
         Raises
         ------
         NotFoundError
-            There is none, or it is not theirs: the two look alike.
+            There is none, or it lies outside: the two look alike.
         """
-        where = {"_id": identifier} if owner is None else {"_id": identifier, "owner": owner}
         with translated():
-            found = await self._jobs.find_one(where, VIEW)
+            found = await self._jobs.find_one({"_id": identifier, **within(scope)}, VIEW)
         if found is None:
             raise NotFoundError(f"there is no job {identifier}")
         return to_job(found)
 
-    async def with_history(self, identifier: str, *, owner: str | None = None) -> Job:
+    async def with_history(self, identifier: str, scope: Scope = EVERYTHING) -> Job:
         """Return a job with its history (the last 200 changes of state)."""
-        where = {"_id": identifier} if owner is None else {"_id": identifier, "owner": owner}
         with translated():
-            found = await self._jobs.find_one(where)
+            found = await self._jobs.find_one({"_id": identifier, **within(scope)})
         if found is None:
             raise NotFoundError(f"there is no job {identifier}")
         return to_job(found)
@@ -121,16 +123,27 @@ class JobStore:
         Raises
         ------
         ConflictError
-            The job is not over, or it is being removed.
+            The job is not over, it is being removed, or its queue holds another one of the same input by now.
         """
         where = {"_id": identifier, "state": {"$in": sources(State.QUEUED, reopen=True)}, "purging": {"$ne": True}}
-        reopened = await apply_change(self._jobs, where, reopening(by))
+        try:
+            reopened = await apply_change(self._jobs, where, reopening(by))
+        except DuplicateError as error:
+            raise ConflictError("the queue holds another job of the same input") from error
         if reopened:
             return to_job(reopened)
         job = await self.get(identifier)
         if job.state in OVER:
             raise ConflictError("the job is being removed")
         raise ConflictError(f"the job is {job.state}; only one that is over can be run again")
+
+    async def _in_its_place(self, new: NewJob, error: DuplicateError) -> KnownRequest | None:
+        """Return the job that was there first; None where it has gone meanwhile."""
+        if error.index == {"once_key"}:
+            with translated():
+                found = await self._jobs.find_one({"once_key": new.once_key}, VIEW)
+            return KnownRequest(to_job(found), None) if found else None
+        return await self.known(new.owner, new.idempotency[0]) if new.idempotency else None
 
     async def _is_stored(self, identifier: str, change: str) -> bool:
         with translated():
@@ -149,3 +162,9 @@ class JobStore:
             # Stored or not is unknown; `insert` knows its own by its first change.
             await asyncio.sleep(PAUSE_SECONDS)
             return await insert_each(self._jobs, documents)
+
+
+def within(scope: Scope) -> dict[str, Any]:
+    """Return the filter of what lies within a scope."""
+    limits = {"owner": scope.owner, "queue": scope.queue}
+    return {name: value for name, value in limits.items() if value is not None}

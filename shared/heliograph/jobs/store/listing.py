@@ -35,6 +35,8 @@ class Criteria:
     created_after: datetime | None = None
     created_before: datetime | None = None
     updated_after: datetime | None = None
+    parent: str | None = None
+    ancestor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,12 @@ class Listing:
 
 def _where(criteria: Criteria) -> dict[str, Any]:
     where: dict[str, Any] = {}
-    for name in ("owner", "backend", "queue", "group", "name"):
+    for name in ("owner", "backend", "queue", "group", "name", "parent"):
         value = getattr(criteria, name)
         if value is not None:
             where[name] = value
+    if criteria.ancestor is not None:
+        where["ancestors"] = criteria.ancestor
     if criteria.states:
         where["state"] = {"$in": [state.value for state in criteria.states]}
     created = {"$gte": criteria.created_after, "$lt": criteria.created_before}

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from heliograph.events.model import JobEvent, JobEventData
+from heliograph.jobs.states import OVER
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
@@ -24,12 +25,13 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a job has to tell, in the order of ``seq``, and whether it waits to be claimed."""
+    """What a job has to tell, in the order of ``seq``; whether it waits to be claimed, or is over."""
 
     job: str
     events: tuple[tuple[str, JobEvent], ...]  # the change's id, by which it is taken out, and its event
     queue: str
     is_ready: bool
+    is_over: bool
 
 
 class OutboxStore:
@@ -73,6 +75,7 @@ class OutboxStore:
             tuple((entry["id"], event_of(document, entry, self._links)) for entry in entries),
             document["queue"],
             document["state"] == "queued" and document["due"],
+            document["state"] in OVER,
         )
 
 

@@ -47,6 +47,7 @@ class UpkeepStore:
         """Let jobs be claimed whose ``not_before`` has come; return how many."""
         where = {
             "state": State.QUEUED.value, "due": False, "not_before": {"$type": "date"},
+            "waits_for.0": {"$exists": False},
             "$expr": {"$lte": ["$not_before", NOW]},
         }  # fmt: skip
         with translated():

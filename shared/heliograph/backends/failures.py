@@ -1,8 +1,8 @@
-"""What an exception of a backend says about its job."""
+"""What an exception of a backend says about its job: the same in a worker's child process and in an author's tests."""
 
 import asyncio
 import traceback
-from pathlib import Path
+from datetime import timedelta
 from types import TracebackType
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from heliograph.jobs.states import ErrorKind
 
 _LONGEST_MESSAGE = 2_000  # characters; it is read by people, in a mail or a row of a table
 _LONGEST_TRACEBACK = 20_000
-_OWN_CODE = str(Path(__file__).parent)
+_CALLERS = ("heliograph.backends.", "heliograph.testing.", "heliograph_worker.child.", "asyncio.")
 _OF_A_BACKEND = {ErrorKind.USAGE, ErrorKind.TRANSIENT, ErrorKind.FATAL}
 
 
@@ -47,6 +47,11 @@ def describe_invalid(error: ValidationError) -> str:
     return clean("; ".join(problems), _LONGEST_MESSAGE)
 
 
+def ran_too_long(limit: timedelta) -> str:
+    """Say that a job was ended at its time limit."""
+    return f"it ran longer than its limit of {limit.total_seconds():,g} s"
+
+
 def _message(error: BaseException, *, named: bool) -> str:
     name = type(error).__qualname__
     try:
@@ -67,7 +72,8 @@ def _traceback(error: BaseException) -> str:
 
 
 def _outside(frames: TracebackType | None) -> TracebackType | None:
-    """Skip the frames of this package: the backend's author looks for their own."""
-    while frames and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
-        frames = frames.tb_next
-    return frames
+    """Skip the frames of those who call a backend: its author looks for their own."""
+    inner = frames
+    while inner and str(inner.tb_frame.f_globals.get("__name__", "")).startswith(_CALLERS):
+        inner = inner.tb_next
+    return inner or frames

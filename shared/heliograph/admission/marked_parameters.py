@@ -65,9 +65,9 @@ class MarkedPlaces:
                 continue
             found[id(schema)] = schema
             waiting.append(self._referred(schema))
-            waiting.extend(branch for word in _LISTS_OF_BRANCHES for branch in schema.get(word, ()))
+            waiting.extend(branch for word in _LISTS_OF_BRANCHES for branch in _list(schema, word))
             waiting.extend(schema.get(word) for word in _BRANCHES)
-            waiting.extend(schema.get("dependentSchemas", {}).values())
+            waiting.extend(_names(schema, "dependentSchemas").values())
         return list(found.values())
 
     def _leads_to_mark(self, schema: Any) -> bool:
@@ -109,15 +109,26 @@ class MarkedPlaces:
 def _inside(schemas: list[dict[str, Any]], value: Any) -> Iterator[tuple[str, Any, list[Any]]]:
     """Yield each value inside ``value``, under its name, with the schemas that may describe it."""
     if isinstance(value, dict):
-        named = [schema.get("properties", {}) for schema in schemas]
-        patterns = [each for schema in schemas for each in schema.get("patternProperties", {}).values()]
+        named = [_names(schema, "properties") for schema in schemas]
+        patterns = [each for schema in schemas for each in _names(schema, "patternProperties").values()]
         others = [schema.get("additionalProperties") for schema in schemas]
         for name, inner in value.items():
             about = [properties.get(name, other) for properties, other in zip(named, others, strict=True)]
             yield name, inner, [*about, *patterns]
     elif isinstance(value, list):
-        firsts = [schema.get("prefixItems", ()) for schema in schemas]
+        firsts = [_list(schema, "prefixItems") for schema in schemas]
         rest = [schema.get("items") for schema in schemas]
         for number, inner in enumerate(value):
             about = [first[number] if number < len(first) else other for first, other in zip(firsts, rest, strict=True)]
             yield str(number), inner, about
+
+
+def _names(schema: dict[str, Any], word: str) -> dict[str, Any]:
+    """Return what stands at a word of the schema; in a draft that does not know the word, anything may."""
+    found = schema.get(word)
+    return found if isinstance(found, dict) else {}
+
+
+def _list(schema: dict[str, Any], word: str) -> list[Any]:
+    found = schema.get(word)
+    return found if isinstance(found, list) else []

@@ -8,18 +8,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from heliograph.admission.entry import MOST_FAULTS, Entry
+from heliograph.admission.registry import Registry
+from heliograph.admission.relations import Relatives
 from heliograph.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
-from heliograph.identity.roles import Action, roles_that_may
-from heliograph.identity.tokens import Identity
+from heliograph.identity.identity import Identity
+from heliograph.identity.roles import Action, Role, roles_that_may
 from heliograph.ids import new_id
-from heliograph.jobs.model import NewJob
+from heliograph.jobs.model import NewJob, Once
 from heliograph.json_text import canonical_json
 from heliograph.notices.claims import email_wish
 from heliograph.notices.model import Wish
+from heliograph.queues.model import Queue
 from heliograph.storage import Files
 from heliograph.wire import ChannelWishes, Submission
-from heliograph_api.problems import invalid
-from heliograph_api.registry import MOST_FAULTS, Entry, Registry
 
 MOST_KEY_CHARACTERS = 255
 MOST_INPUTS = 100  # uploads of one job; each is looked up
@@ -28,9 +30,12 @@ MOST_INPUTS = 100  # uploads of one job; each is looked up
 class Admission:
     """Judges submissions."""
 
-    def __init__(self, registry: Registry, uploads: Files, identity_key: str, retention: timedelta) -> None:
+    def __init__(
+        self, registry: Registry, uploads: Files, relatives: Relatives, identity_key: str, retention: timedelta
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._uploads = uploads
+        self._relatives = relatives
         self._identity_key = identity_key.encode()
         self._retention = retention
 
@@ -49,38 +54,55 @@ class Admission:
         InvalidInputError
             A field is wrong.
         ForbiddenError
-            The caller's roles do not suffice for submitting, or for this backend.
+            The caller's roles do not suffice for submitting, for this backend or queue or for adding to the parent, or
+            the caller's token is for another queue.
+        ConflictError
+            The parent is cancelled, or is to be.
         """
         caller.require(Action.SUBMIT)
         submission = _parse(body)
-        entry = await self._backend(submission.backend)
-        missing = set(entry.announced.roles) - caller.roles
+        queue, entry = await self._place(submission, caller)
+        missing = set(entry.roles) - caller.roles
         if missing:
-            raise ForbiddenError(f"the backend {submission.backend} needs these roles: {', '.join(sorted(missing))}")
+            raise ForbiddenError(f"the {entry.kind} {entry.name} needs these roles: {', '.join(sorted(missing))}")
         _require_priority(submission.priority, caller)
         # Before the parameters are judged: a fault quotes the value at fault.
         secrets = islice(entry.secrets_given(submission.parameters), MOST_FAULTS)
         if secret := [FieldError(path, "secret parameters cannot be kept yet") for path in secrets]:
-            raise invalid(secret)
+            raise InvalidInputError.of_all(secret)
         faults = entry.faults(submission.parameters)
         if faults:
-            raise invalid(faults)
+            raise InvalidInputError.of_all(faults)
         inputs = await self._inputs(entry, submission.parameters, caller)
+        relations = await self._relatives.judge(submission, caller)
         return NewJob(
-            id=new_id(), queue=submission.backend, backend=submission.backend, owner=caller.subject,
-            parameters=submission.parameters, name=submission.name, group=submission.group,
-            priority=submission.priority, max_attempts=submission.max_attempts, not_before=submission.not_before,
+            id=new_id(), queue=entry.name, backend=submission.backend, owner=caller.subject,
+            parameters=submission.parameters, name=submission.name, group=relations.group, parent=submission.parent,
+            ancestors=relations.ancestors, after=relations.after, after_condition=submission.after_condition,
+            roles=tuple(sorted(caller.roles - {Role.USER.value})),
+            priority=submission.priority, max_attempts=_attempts(submission, queue), not_before=submission.not_before,
             start_before=submission.start_before, timeout_seconds=submission.timeout_seconds,
             handler=submission.handler, inputs=inputs, notify=_notify(submission, caller), traceparent=traceparent,
             idempotency=idempotency,
-            identity=self._identity(caller.subject, submission),
+            identity=self._hash(caller.subject, entry.name, submission.parameters),
+            once=queue.once if queue else Once.NO,
+            once_key=self._hash(entry.name, submission.parameters) if queue and queue.once is not Once.NO else None,
             retention_seconds=self._retention.total_seconds() or None,
         )  # fmt: skip
 
-    async def _backend(self, name: str) -> Entry:
+    async def _place(self, submission: Submission, caller: Identity) -> tuple[Queue | None, Entry]:
+        """Return what the submission is for: a queue, or else a backend."""
+        name = submission.queue or submission.backend
+        assert name, "the wire takes no submission without a place"
+        if caller.queue is not None and submission.queue != caller.queue:
+            raise ForbiddenError(f"this token is for the queue {caller.queue}")
         try:
-            return await self._registry.find(name)
+            if submission.queue is not None:
+                return await self._registry.queue(name)
+            return None, await self._registry.find(name)
         except NotFoundError as error:
+            if submission.queue is not None:
+                raise InvalidInputError.of("queue", f"there is no queue {name}") from error
             raise InvalidInputError.of("backend", f"no worker has announced a backend {name}") from error
 
     async def _inputs(self, entry: Entry, parameters: dict[str, Any], caller: Identity) -> tuple[str, ...]:
@@ -98,9 +120,8 @@ class Admission:
                 raise InvalidInputError.of(path, "there is no such upload; upload the file first, and give its id")
         return tuple(places)
 
-    def _identity(self, owner: str, submission: Submission) -> str:
-        text = canonical_json([owner, submission.backend, submission.parameters])
-        return hmac.new(self._identity_key, text.encode(), sha256).hexdigest()
+    def _hash(self, *values: Any) -> str:
+        return hmac.new(self._identity_key, canonical_json(values).encode(), sha256).hexdigest()
 
 
 def idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
@@ -126,7 +147,7 @@ def _parse(body: Any) -> Submission:
     try:
         return Submission.model_validate(_shortened(body))
     except ValidationError as error:
-        raise invalid([
+        raise InvalidInputError.of_all([
             FieldError(_path(fault["loc"], body), fault["msg"].removeprefix("Value error, "))
             for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]) from error  # fmt: skip
@@ -150,6 +171,14 @@ def _require_priority(priority: int, caller: Identity) -> None:
     if priority > 0 and not caller.may(Action.SUBMIT_WITH_PRIORITY):
         who = ", ".join(roles_that_may(Action.SUBMIT_WITH_PRIORITY))
         raise InvalidInputError.of("priority", f"above 0 is for these roles: {who}")
+
+
+def _attempts(submission: Submission, queue: Queue | None) -> int:
+    """Return how often a job may be begun: in a queue, at most as often as that allows."""
+    if queue is None:
+        return submission.max_attempts
+    asked = submission.max_attempts if "max_attempts" in submission.model_fields_set else queue.max_attempts
+    return min(asked, queue.max_attempts)
 
 
 def _path(location: tuple[int | str, ...], body: Any) -> str:

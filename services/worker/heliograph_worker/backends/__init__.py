@@ -1,0 +1,1 @@
+"""The backends that an operator declares in a file, without writing Python."""

@@ -1,0 +1,125 @@
+"""Running a program for a job: what it says goes to the job's log as it comes, and how it ended is returned."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from heliograph.backends import Cancelled, FatalError, UsageError
+from heliograph.backends.failures import clean
+from heliograph.backends.result import MAX_BYTES
+
+_PIECE = 64 * 1024
+_TAIL = 4096  # bytes of standard error that are looked at for its last line
+_LONGEST_LINE = 500  # characters of it in a message
+_LAST_WORDS_SECONDS = 1.0  # for output to arrive once the program has ended; what it left running may hold it open
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended: its exit code, or a signal's number, negated; ``output`` where it was captured."""
+
+    program: str
+    code: int
+    last_line: str
+    output: bytes = b""
+    is_too_long: bool = False
+
+    def told(self) -> str:
+        """Say it in a sentence, with the last line that it wrote to standard error."""
+        how = f"with exit code {self.code}" if self.code >= 0 else f"by {_signal_name(-self.code)}"
+        return f"{self.program} ended {how}" + (f": {self.last_line}" if self.last_line else "")
+
+
+class _Pump:
+    """Takes one stream of a program in a thread of its own."""
+
+    def __init__(self, stream: IO[bytes], *, keeps: int, to_log: bool) -> None:
+        self._stream = stream
+        self._keeps = keeps
+        self._to_log = to_log
+        self.kept = bytearray()
+        self.total = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with self._stream:
+            while piece := self._stream.read1(_PIECE):  # type: ignore[attr-defined] # a pipe of Popen is buffered
+                self.total += len(piece)
+                if self._to_log:
+                    sys.stderr.buffer.write(piece)
+                    sys.stderr.buffer.flush()
+                    self.kept = (self.kept + piece)[-self._keeps :]
+                elif self.total <= self._keeps:
+                    self.kept += piece
+
+    def finish(self) -> None:
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+
+def run_program(argv: Sequence[str], folder: Path, *, captures: bool = False, called: str | None = None) -> Ended:
+    """Run a program in ``folder`` and wait for its end; with ``captures``, its standard output is no log but returned.
+
+    A signal that stops the job reaches the program as well: this waits for it to clean up, until both are killed.
+
+    Raises
+    ------
+    FatalError
+        It cannot be started.
+    UsageError
+        Its arguments are longer than the system takes.
+    """
+    called = called or Path(argv[0]).name
+    errors = captured = None
+    try:
+        process = _start(argv, folder, called, captures=captures)
+        assert process.stderr
+        errors = _Pump(process.stderr, keeps=_TAIL, to_log=True)
+        captured = _Pump(process.stdout, keeps=MAX_BYTES, to_log=False) if process.stdout else None
+        code = process.wait()
+    except Cancelled:
+        _wait_for_all()  # not for ``process``: the wish may have come before that had a name
+        raise
+    finally:
+        for pump in filter(None, (errors, captured)):
+            pump.finish()
+    output, is_too_long = (bytes(captured.kept), captured.total > MAX_BYTES) if captured else (b"", False)
+    return Ended(called, code, _last_line(bytes(errors.kept)), output, is_too_long)
+
+
+def _start(argv: Sequence[str], folder: Path, called: str, *, captures: bool) -> subprocess.Popen[bytes]:
+    output = subprocess.PIPE if captures else None
+    try:
+        return subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE)  # noqa: S603 - the program is the operator's choice, and no shell reads its arguments
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise UsageError("the parameters are longer than a program's arguments may be") from None
+        raise FatalError(f"{called} cannot be started on this worker: {error.strerror}") from None
+
+
+def _wait_for_all() -> None:
+    """Wait for all child processes, of which a job without a program of its own has none."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def _last_line(said: bytes) -> str:
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    shown = "".join(character if character.isprintable() else " " for character in lines[-1]) if lines else ""
+    return clean(shown, _LONGEST_LINE)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

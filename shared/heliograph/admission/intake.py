@@ -1,0 +1,46 @@
+"""Submissions taken: judged, stored, and known again where they were taken before."""
+
+from typing import Any
+
+from heliograph.admission.admission import Admission
+from heliograph.errors import ConflictError, ForbiddenError, InvalidInputError
+from heliograph.identity.identity import Identity
+from heliograph.jobs.model import Job
+from heliograph.jobs.service import JobService
+
+
+class Intake:
+    """Takes submissions."""
+
+    def __init__(self, admission: Admission, jobs: JobService) -> None:
+        self._admission = admission
+        self._jobs = jobs
+
+    async def take(
+        self,
+        body: Any,
+        caller: Identity,
+        *,
+        idempotency: tuple[str, str] | None = None,
+        traceparent: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Store the job that ``body`` asks for, journaled; return it, and whether it is new.
+
+        Raises
+        ------
+        InvalidInputError
+            A field is wrong, or the key was used for another request.
+        ForbiddenError
+            The caller's roles do not suffice.
+        ConflictError
+            Its parent is cancelled, or its queue holds somebody else's job of the same input.
+        """
+        try:
+            new = await self._admission.admit(body, caller, idempotency=idempotency, traceparent=traceparent)
+            return await self._jobs.submit(new, caller)
+        except (InvalidInputError, ForbiddenError, ConflictError):
+            # What was taken once is not judged again: its backend, its upload or its parent may be gone by now.
+            known = await self._jobs.known(caller, idempotency) if idempotency else None
+            if known is None:
+                raise
+            return known, False

@@ -1,0 +1,69 @@
+"""``heliograph pause``, ``resume``, ``dead`` and ``replay``: for those who run the platform."""
+
+from typing import Annotated
+
+import typer
+
+from heliograph.client.tables import print_table, table_of
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
+from heliograph.dead.model import DeadKind
+from heliograph.wire import BackendView
+
+_DONE = {
+    DeadKind.JOB: "the job is queued again",
+    DeadKind.EVENT: "the event was told again",
+    DeadKind.STUCK: "what the job has to tell was told again",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (pause, resume, dead, replay):
+        app.command()(command)
+
+
+def pause(backend: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Let no job of a backend be begun; what runs goes on."""
+    with connected(url, token) as client:
+        _say(client.pause(backend))
+
+
+def resume(backend: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Let jobs of a backend be begun again."""
+    with connected(url, token) as client:
+        _say(client.resume(backend))
+
+
+def dead(
+    kind: Annotated[DeadKind | None, typer.Option(help="Of this kind alone")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many")] = 50,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """List what was given up, and what is stuck."""
+    table = table_of("id", "kind", "backend or queue", "since (UTC)", "replay", "what")
+    with connected(url, token) as client:
+        found = client.dead(kind=None if kind is None else kind.value, limit=min(most, 200))
+        for _, item in zip(range(most), found, strict=False):
+            what = f"{item.what} ({item.error})" if item.error else item.what
+            table.add_row(
+                item.id, item.kind, item.backend or item.queue, f"{item.since:%Y-%m-%d %H:%M:%S}",
+                "yes" if item.can_replay else "no", what,
+            )  # fmt: skip
+    print_table(table)
+
+
+def replay(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="As `heliograph dead` shows it")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Try again what was given up."""
+    with connected(url, token) as client:
+        typer.echo(f"{identifier}: {_DONE[client.replay(identifier).kind]}")
+
+
+def _say(backend: BackendView) -> None:
+    limits = {"in all": backend.limits.total, "of one owner": backend.limits.per_owner}
+    words = [f"{most} {name}" for name, most in limits.items() if most is not None]
+    typer.echo(f"{backend.name} is {'paused' if backend.paused else 'open'}; limits: {', '.join(words) or 'none'}")

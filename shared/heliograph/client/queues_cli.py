@@ -1,0 +1,70 @@
+"""``heliograph queues`` and ``heliograph queue``: pull queues, for those who manage them."""
+
+from typing import Annotated
+
+import typer
+
+from heliograph.client.tables import print_table, table_of
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object
+from heliograph.wire import QueueView
+
+app = typer.Typer(no_args_is_help=True, help="Declare a pull queue, pause it, issue its tokens.")
+
+
+def show_queues(url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """List pull queues and what is in them."""
+    with connected(url, token) as client:
+        _show(client.queues())
+
+
+@app.command()
+def declare(
+    name: str,
+    rules: Annotated[
+        str,
+        typer.Argument(help='All rules as a JSON object, or @file: {"once": "ever", "lease_seconds": null}'),
+    ] = "{}",
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Declare a queue, or state its rules anew: what is left out gets its default."""
+    with connected(url, token) as client:
+        _show([client.declare_queue(name, **json_object(rules, "rules"))])
+
+
+@app.command()
+def pause(name: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Let nothing be claimed from a queue."""
+    with connected(url, token) as client:
+        _show([client.pause_queue(name)])
+
+
+@app.command()
+def resume(name: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Let jobs be claimed from a queue again."""
+    with connected(url, token) as client:
+        _show([client.resume_queue(name)])
+
+
+@app.command("token")
+def issue_token(
+    name: str,
+    description: Annotated[str, typer.Argument(help="Whose it is, for whoever has to revoke it one day")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Issue a token for the agents of a queue, and print it: it cannot be read again."""
+    with connected(url, token) as client:
+        issued = client.issue_token(name, description)
+        typer.echo(issued.token)
+        typer.echo(f"Keep it: it is not shown again. To revoke it: DELETE /v1/tokens/{issued.id}", err=True)
+
+
+def _show(queues: list[QueueView]) -> None:
+    table = table_of("name", "title", "queued", "claimed", "running", "oldest", "paused")
+    for queue in queues:
+        numbers = (str(number) for number in (queue.queued, queue.claimed, queue.running))
+        oldest = queue.oldest_queued_seconds
+        waits = "" if oldest is None else f"{oldest:.0f} s"
+        table.add_row(queue.name, queue.title, *numbers, waits, "paused" if queue.paused else "")
+    print_table(table)

@@ -1,0 +1,79 @@
+"""What a job submits itself, and what became of it: asked for by the worker on behalf of the job."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+from heliograph.admission.intake import Intake
+from heliograph.backends.context import ChildJob
+from heliograph.errors import InvalidInputError
+from heliograph.identity.identity import Identity
+from heliograph.identity.roles import Role
+from heliograph.jobs.model import Job
+from heliograph.jobs.store.trees import TreeStore
+from heliograph.json_text import canonical_json
+from heliograph.notices.claims import email_claims
+from heliograph.notices.model import Wish
+
+
+class Children:
+    """Submits jobs under others, and looks at them."""
+
+    def __init__(self, intake: Intake, trees: TreeStore) -> None:
+        self._intake = intake
+        self._trees = trees
+
+    async def submit(self, parent: Job, number: int, body: dict[str, Any]) -> Job:
+        """Submit a job under ``parent``, for the same owner, with the roles that its submitter had.
+
+        Parameters
+        ----------
+        parent
+            The job that submits.
+        number
+            Counts the submissions of an attempt. A later attempt of the same series that submits the same under the
+            same number gets the same job.
+        body
+            A submission. Its group is the parent's unless it names one, and nobody is told of it unless it says so.
+
+        Raises
+        ------
+        InvalidInputError
+            A field is wrong, or it names another parent.
+        ForbiddenError
+            The roles do not suffice for this backend.
+        ConflictError
+            The parent is cancelled, or is to be.
+        """
+        if body.get("parent", parent.id) != parent.id:
+            raise InvalidInputError.of("parent", "the parent of what a job submits is this job")
+        body = {"notify": False, **body, "parent": parent.id}
+        digest = sha256(canonical_json(body).encode()).hexdigest()
+        key = f"child:{parent.id}:{parent.series}:{number}:{digest}"
+        job, _ = await self._intake.take(
+            body, _submitter(parent), idempotency=(key, digest), traceparent=parent.traceparent
+        )
+        return job
+
+    async def states(self, parent: Job, ids: Iterable[str]) -> list[ChildJob]:
+        """Return how these descendants of ``parent`` are now, in their order.
+
+        Raises
+        ------
+        ValueError
+            One of them is none.
+        """
+        wanted = list(ids)
+        found = await self._trees.outcomes(parent.id, wanted)
+        if strange := [each for each in wanted if each not in found]:
+            raise ValueError(f"the job {strange[0]} is none of this job's children")
+        return [ChildJob(each, found[each].state, found[each].result, found[each].error) for each in wanted]
+
+
+def _submitter(parent: Job) -> Identity:
+    """Return who submitted a job, as far as it knows: a user has further roles, a caller without a token that one."""
+    is_anonymous = Role.ANONYMOUS.value in parent.roles
+    wishes = (Wish.from_document(wish) for wish in parent.notify.get("wishes", ()))
+    claims = next((email_claims(wish) for wish in wishes if wish.channel == "email"), {})
+    roles = frozenset(parent.roles) | (set() if is_anonymous else {Role.USER.value})
+    return Identity(parent.owner, roles, claims=claims)

@@ -1,0 +1,127 @@
+"""Jobs in the hands of agents: found under a claim's key, reported on, kept alive, given back.
+
+As for workers, the token of the lease is the fence. What ends an agent's hold leaves the digest of the report with the
+job, so that the same report, sent again because its answer was lost, is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from heliograph.errors import NotFoundError
+from heliograph.identity.identity import EVERYTHING, Scope
+from heliograph.jobs.model import Job
+from heliograph.jobs.states import HELD, State
+from heliograph.jobs.store.apply import apply_change
+from heliograph.jobs.store.changes import ChangePlan, to
+from heliograph.jobs.store.claims import Finish, Progress, finishing
+from heliograph.jobs.store.documents import to_job
+from heliograph.jobs.store.expressions import NOW, Expression, after, literal
+from heliograph.jobs.store.indexes import JOBS
+from heliograph.jobs.store.jobs import VIEW, within
+from heliograph.storage import Database
+from heliograph.storage.errors import translated
+
+# Only what no worker takes: a backend's jobs are its workers'. Null stands for "has none" as well.
+_OF_AGENTS: Mapping[str, Any] = {"backend": None}
+_RENEWED = after("$lease.ms")  # null, as it was, where a lease has no end
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report as it was sent: the token of the lease under which it was, and the digest of what it said."""
+
+    token: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job, and the last report that ended an agent's hold on it."""
+
+    job: Job
+    reported: Report | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a holder is told: until when the lease is theirs (None: until they end it), and whether to stop."""
+
+    until: datetime | None
+    cancel_requested: bool
+
+
+class AgentStore:
+    """Takes what agents tell of the jobs that they hold."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.collection(JOBS)
+
+    async def claimed_under(self, requests: list[str]) -> list[Job]:
+        """Return the jobs that are held under these words of claims, the first claimed first."""
+        where = {"lease.request": {"$in": requests}, "state": {"$in": list(HELD)}}
+        with translated():
+            return [to_job(found) async for found in self._jobs.find(where, VIEW).sort("lease.request", 1)]
+
+    async def standing(self, identifier: str, scope: Scope = EVERYTHING) -> Standing:
+        """Return a job of a pull queue; ``NotFoundError`` where there is none within the scope."""
+        with translated():
+            found = await self._jobs.find_one({"_id": identifier, **within(scope), **_OF_AGENTS}, VIEW)
+        if found is None:
+            raise NotFoundError(f"there is no job {identifier} in a pull queue")
+        reported = found.get("reported")
+        return Standing(to_job(found), Report(reported["token"], reported["digest"]) if reported else None)
+
+    async def begin(self, identifier: str, token: str, progress: Progress, by: str) -> Job | None:
+        """Let a claimed job be running; None where it is not, or not under this lease."""
+        renewed = {"$mergeObjects": ["$lease", {"until": _RENEWED}]}
+        fields = {"started_at": NOW, "lease": renewed, **_values(progress)}
+        where = {**_held(identifier, token), "state": State.CLAIMED.value}
+        return await self._change(where, ChangePlan(by, to(State.RUNNING), fields))
+
+    async def progress(self, identifier: str, token: str, progress: Progress, state: State) -> Job | None:
+        """Overwrite where a job in this state stands and renew its lease; None where the lease is lost."""
+        update = [{"$set": {"updated_at": NOW, "lease.until": _RENEWED, **_values(progress)}}]
+        where = {**_held(identifier, token), "state": state.value}
+        with translated():
+            found = await self._jobs.find_one_and_update(where, update, VIEW, return_document=True)
+        return to_job(found) if found else None
+
+    async def finish(self, identifier: str, finish: Finish, report: Report, by: str) -> Job | None:
+        """End an agent's hold on a job; None where the lease is lost."""
+        plan = finishing(finish, by)
+        reported = {"token": literal(report.token), "digest": literal(report.digest)}
+        plan = replace(plan, fields={**plan.fields, "reported": reported})
+        return await self._change(_held(identifier, report.token), plan)
+
+    async def take_back(self, identifier: str, by: str) -> Job | None:
+        """Queue a job again whoever holds it, as if it had not been handed out; None where nobody does."""
+        plan = finishing(Finish(State.QUEUED, hands_back=True), by)
+        return await self._change({"_id": identifier, "state": {"$in": list(HELD)}, **_OF_AGENTS}, plan)
+
+    async def renew(self, identifier: str, token: str, scope: Scope = EVERYTHING) -> Beat | None:
+        """Renew a lease on a job within a scope; None where it is lost."""
+        where = {**_held(identifier, token), **within(scope)}
+        wanted = {"lease.until": 1, "cancel_requested": 1}
+        with translated():
+            found = await self._jobs.find_one_and_update(
+                where, [{"$set": {"lease.until": _RENEWED}}], wanted, return_document=True
+            )
+        return Beat(found["lease"]["until"], found["cancel_requested"]) if found else None
+
+    async def _change(self, where: Mapping[str, Any], plan: ChangePlan) -> Job | None:
+        changed = await apply_change(self._jobs, where, plan)
+        return to_job(changed) if changed else None
+
+
+def _held(identifier: str, token: str) -> dict[str, Any]:
+    return {"_id": identifier, "lease.token": token, "state": {"$in": list(HELD)}, **_OF_AGENTS}
+
+
+def _values(progress: Progress) -> dict[str, Expression]:
+    named = {
+        "progress": progress.fraction, "stage": progress.stage, "eta_seconds": progress.eta_seconds,
+        "message": progress.message,
+    }  # fmt: skip
+    return {name: literal(value) for name, value in named.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Pull queues: declared by an administrator, emptied by agents over HTTP."""

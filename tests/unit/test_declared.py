@@ -1,0 +1,407 @@
+"""The operator's file of backends: what it may say, how its mistakes are told, what becomes of a caller's values."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from heliograph.backends import Backend, Limits, Retry
+from heliograph_worker import account
+from heliograph_worker.account import AccountError, find_account
+from heliograph_worker.backends.arguments import Group, render
+from heliograph_worker.backends.call import CallTable
+from heliograph_worker.backends.command import CommandTable
+from heliograph_worker.backends.declared import BackendsFileError
+from heliograph_worker.backends.function import FunctionTable
+from heliograph_worker.backends.http_table import HttpTable
+from heliograph_worker.backends.parameters import Boolean, Choice, File, Number, Text
+from heliograph_worker.backends.shell import ShellTable
+from heliograph_worker.catalogue import Catalogue
+from heliograph_worker.sources import resolve
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "backends.toml"
+ECHO = '[command.echo]\nargv = ["echo", {}]\n'
+
+
+def load(folder: Path, text: str, *sources: str) -> Catalogue:
+    file = folder / "backends.toml"
+    file.write_text(text, encoding="utf-8")
+    return Catalogue.of(sources, file)
+
+
+def only(folder: Path, text: str) -> Backend:
+    catalogue = load(folder, text)
+    assert not catalogue.broken, catalogue.broken
+    (backend,) = catalogue.backends.values()
+    return backend
+
+
+def echo_of(folder: Path, element: str, parameters: str) -> Backend:
+    return only(folder, ECHO.format(element) + f"[command.echo.parameters]\n{parameters}\n")
+
+
+def argv_of(element: str | list[str], values: Mapping[str, object]) -> list[str]:
+    return render([Group.parse(element)], values)
+
+
+def values_of(backend: Backend, **given: Any) -> dict[str, Any]:
+    return backend.parse(given, {"A": Path("/scratch/A/-table.csv")}).model_dump(by_alias=True)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "solve-field").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+def test_a_table_says_all_that_a_plugin_says(tmp_path: Path) -> None:
+    backend = only(
+        tmp_path,
+        """
+        [command.tidy-up]
+        argv = ["true"]
+        title = "Tidy"
+        description = "Tidies up."
+        version = "2.1"
+        timeout = 90
+        memory = "2 GB"
+        roles = ["staff"]
+        limits = {total = 5, per_owner = 2}
+        retry = "off"
+        """,
+    )
+    assert (backend.name, backend.title, backend.description) == ("tidy-up", "Tidy", "Tidies up.")
+    assert (backend.version, backend.timeout, backend.memory) == ("2.1", timedelta(seconds=90), 2 * 10**9)
+    assert (backend.roles, backend.limits) == (("staff",), Limits(total=5, per_owner=2))
+    assert backend.retry == Retry(kinds=frozenset())
+
+
+def test_what_a_table_leaves_out_has_a_default(tmp_path: Path) -> None:
+    backend = only(tmp_path, '[command.x]\nargv = ["true"]')
+    assert (backend.title, backend.version, backend.timeout) == ("x", "1", timedelta(hours=1))
+    assert (backend.memory, backend.roles, backend.limits, backend.retry) == (None, (), Limits(), Retry())
+    assert backend.description == "Runs the program true."
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[comand.x]", "[comand]: is no table of this file; those are [command.NAME], "),
+        ("http = 5", "[http]: is no table; write [http.NAME]"),
+        ('[command]\nargv = ["true"]', "[command.argv]: is no table; write [command.NAME]"),
+        ("[command.x]", "[command.x] argv: Field required"),
+        ("[command.x]\nargv = []", "[command.x] argv: Tuple should have at least 1 item"),
+        ('[command.X]\nargv = ["true"]', "[command.X] name: must be 1 to 64 of a-z"),
+        ('[command.x]\nargv = ["true"]\nnick = 1', "[command.x] nick: Extra inputs are not permitted"),
+        ('[command.x]\nargv = ["true"]\ntimeout = "5"', "[command.x] timeout: Input should be a valid number"),
+        ('[command.x]\nargv = ["true"]\ntimeout = inf', "[command.x] timeout: "),
+        ('[command.x]\nargv = ["true"]\ntimeout = 2026-01-01', "[command.x] timeout: Input should be a valid number"),
+        ('[command.x]\nargv = ["true"]\nversion = "next"', "[command.x] version: must look like 1.0.0"),
+        ('[command.x]\nargv = ["true"]\nmemory = "2 sheep"', "[command.x] memory: is a number of bytes, or a text"),
+        ('[command.x]\nargv = ["true"]\nmemory = 5', "[command.x] memory: Input should be greater than or equal to"),
+        ('[command.x]\nargv = ["true"]\nlimits = {total = 0}', "[command.x] limits.total: Input should be greater"),
+        ('[command.x]\nargv = ["true"]\nretry = "often"', "[command.x] retry: Input should be 'off' or 'default'"),
+        ('[command.x]\nargv = ["no-such-program"]', "[command.x] argv.0: there is no program no-such-program"),
+        ('[command.x]\nargv = ["bin/true"]', "[command.x] argv.0: bin/true is a path without a beginning"),
+        ('[command.x]\nargv = ["{x}"]', "[command.x] argv.0: is the program itself, which no parameter chooses"),
+        ('[command.x]\nargv = [["true"]]', "[command.x] argv.0: is the program itself"),
+        ('[command.x]\nargv = ["true", "{x}"]', "[command.x] argv: {x} is no parameter; declare it"),
+        ('[command.x]\nargv = ["true", "{x!r}"]', "[command.x] argv.1: '{x!r}' has a brace that belongs to no"),
+        ('[command.x]\nargv = ["true"]\nartifacts = ["../*"]', "[command.x] artifacts: '../*' is no pattern"),
+        ('[command.x]\nargv = ["true"]\nartifacts = ["/etc/*"]', "[command.x] artifacts: '/etc/*' is no pattern"),
+        ('[command.x]\nargv = ["true"]\nusage_codes = [0]', "[command.x] usage_codes.0: Input should be greater"),
+        (
+            '[command.x]\nargv = ["true"]\nusage_codes = [2]\ntransient_codes = [2]',
+            "[command.x] transient_codes: 2 is one of the usage_codes as well",
+        ),
+        ("[call]\nfunctions = []", "[call] functions: Tuple should have at least 1 item"),
+        ('[call]\nfunctions = ["math.hypot"]', "[call] functions.0: String should match pattern"),
+        ('[call]\nfunctions = ["no_such_package.x:y"]', "[call] functions.0: the package no_such_package is not"),
+        ("call = 1", "[call]: is no table; write [call]"),
+        ('[shell]\nroles = ["staff"]', "[shell] user: Field required"),
+        ('[shell]\nuser = "nobody"', "[shell] roles: Field required"),
+        ('[function]\nuser = "nobody"\nroles = []', "[function] roles: Tuple should have at least 1 item"),
+        ('[shell]\nuser = "no-such-user"\nroles = ["staff"]', "[shell] user: there is no user no-such-user here; make"),
+        ('[function]\nuser = "root"\nroles = ["staff"]', "[function] user: root is root, or of its group"),
+    ],
+)
+def test_a_mistake_is_told_with_its_table_and_key_and_costs_no_other_backend(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    catalogue = load(tmp_path, f'{text}\n[command.good]\nargv = ["true"]\n')
+    assert list(catalogue.backends) == ["good"]
+    ((place, reason),) = catalogue.broken.items()
+    assert place.startswith(f"{tmp_path / 'backends.toml'} [")
+    assert reason.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "told"),
+    [
+        ('{type = "txt"}', "[command.echo] parameters.x: Input tag 'txt' found using 'type' does not match"),
+        ('{type = "text", max = 3}', "[command.echo] parameters.x.text.max: Extra inputs are not permitted"),
+        ('{type = "integer", minimum = 0.5}', "[command.echo] parameters.x.integer.minimum: Input should be a valid"),
+        ('{type = "integer", minimum = 1, default = 0}', "[command.echo] parameters.x.default: Input should be gre"),
+        ('{type = "text", default = "-x"}', "[command.echo] parameters.x.default: String should match pattern"),
+        ('{type = "text", pattern = "("}', "[command.echo] parameters.x.pattern: is no regular expression"),
+        ('{type = "text", choices = ["a"], max_length = 3}', "[command.echo] parameters.x.text: choices: stand alone"),
+        ('{type = "choice"}', "[command.echo] parameters.x.choice.choices: Field required"),
+        ('{type = "choice", choices = ["a"], default = "b"}', "[command.echo] parameters.x.default: Input should be"),
+        ('{type = "file", default = "/etc/passwd"}', "[command.echo] parameters.x.file.default: Extra inputs are not"),
+        ('{type = "text", optional = true, default = "a"}', "[command.echo] parameters.x.optional: it has a default"),
+        ('{type = "boolean", optional = true}', "[command.echo] parameters.x.optional: it has a default"),
+    ],
+)
+def test_a_mistake_in_a_parameter_is_told_with_its_key(tmp_path: Path, parameter: str, told: str) -> None:
+    text = ECHO.format('"{x}"') + f"[command.echo.parameters]\nx = {parameter}"
+    (reason,) = load(tmp_path, text).broken.values()
+    assert reason.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("element", "parameters", "told"),
+    [
+        ('"{x}"', 'y = {type = "text"}\nx = {type = "text"}', "parameters.y: stands nowhere in argv"),
+        ('"{x?--x}"', 'x = {type = "text"}', "argv: {x?--x} asks for a boolean parameter"),
+        ('"{x}"', '"x-y" = {type = "text"}', "parameters.x-y.[key]: String should match pattern"),
+    ],
+)
+def test_arguments_and_parameters_have_to_fit_together(
+    tmp_path: Path, element: str, parameters: str, told: str
+) -> None:
+    (reason,) = load(tmp_path, ECHO.format(element) + f"[command.echo.parameters]\n{parameters}").broken.values()
+    assert reason.startswith(f"[command.echo] {told}")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"[command", "it is not TOML: "),
+        (b"[call]\nfunctions = []\n[call]", "it is not TOML: "),
+        (b"# \xff", "it is not text in UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_the_start_with_a_sentence(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "backends.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BackendsFileError) as caught:
+        Catalogue.load(file)
+    assert str(caught.value).startswith(f"HELIOGRAPH_BACKENDS_FILE names {file}, which cannot be read: {why}")
+
+
+def test_one_name_claimed_by_a_plugin_and_a_table_means_neither(tmp_path: Path) -> None:
+    catalogue = load(tmp_path, '[command.sum]\nargv = ["true"]', "tests.backends_for_tests.good:add")
+    assert not catalogue.backends
+    reason = f"the name sum is claimed by {tmp_path}/backends.toml [command.sum] and tests.backends_for_tests.good:add"
+    assert set(catalogue.broken.values()) == {reason}
+
+
+def test_two_tables_may_not_share_a_name(tmp_path: Path) -> None:
+    catalogue = load(tmp_path, '[call]\nfunctions = ["math:hypot"]\n[command.call]\nargv = ["true"]')
+    assert not catalogue.backends
+    assert len(catalogue.broken) == 2
+
+
+def test_a_child_makes_the_same_backend_without_the_file(tmp_path: Path) -> None:
+    catalogue = load(tmp_path, ECHO.format('"{x}"') + '[command.echo.parameters]\nx = {type = "number"}')
+    (tmp_path / "backends.toml").unlink()
+    again = resolve(catalogue.sources["echo"])
+    assert (again.name, again.schema()) == ("echo", catalogue.backends["echo"].schema())
+
+
+def test_a_plugin_s_process_loads_nothing_of_this() -> None:
+    code = "import sys, heliograph_worker.child.runner; print([name for name in sys.modules if '.backends.' in name])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "heliograph_worker.backends" not in done.stdout
+    assert "heliograph.backends.files" in done.stdout
+
+
+def test_the_example_can_be_used_as_it_is(programs: None, tmp_path: Path) -> None:
+    catalogue = Catalogue.of([], EXAMPLE)
+    assert not catalogue.broken
+    assert set(catalogue.backends) == {"solve-field", "cutouts", "call"}
+    solve = catalogue.backends["solve-field"]
+    assert values_of(solve, image="A", scale_low=0.5) == {
+        "image": Path("/scratch/A/-table.csv"), "scale_low": 0.5, "scale_high": None, "no_plots": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model", [CommandTable, CallTable, HttpTable, FunctionTable, ShellTable, Text, Number, Choice, File, Boolean]
+)
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "operating-backends.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]+`|^    .*$", page, re.MULTILINE))))
+    assert model.model_fields.keys() <= words
+
+
+def test_what_the_example_shows_switched_off_can_be_switched_on(
+    programs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliograph_worker.backends.declared.find_account", lambda name: name)
+    on = EXAMPLE.read_text(encoding="utf-8").replace("\n# [", "\n[")
+    for key in ("user", "roles", "timeout", "limits"):
+        on = on.replace(f"\n# {key} =", f"\n{key} =")
+    catalogue = load(tmp_path, on)
+    assert not catalogue.broken
+    assert {"function", "shell"} <= set(catalogue.backends)
+    assert set(catalogue.accounts) == {"function", "shell"}
+    assert catalogue.backends["shell"].roles == ("trusted",)
+
+
+def test_the_parameters_are_documented(tmp_path: Path) -> None:
+    backend = echo_of(
+        tmp_path,
+        '"{image}", "{copy}", "{scale}", "{mode}", "{note}", "{json?-j}"',
+        """
+        image = {type = "file", description = "The image"}
+        copy = {type = "integer", minimum = 1, maximum = 9, default = 3}
+        scale = {type = "number", minimum = 0, optional = true}
+        mode = {type = "choice", choices = ["fast", "good"]}
+        note = {type = "text", max_length = 5, pattern = "[a-z]+"}
+        json = {type = "boolean"}
+        """,
+    )
+    schema = backend.schema()
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == ["image", "mode", "note"]
+    assert schema["properties"] == {
+        "image": {"type": "string", "format": "heliograph-file", "title": "image", "description": "The image"},
+        "copy": {"type": "integer", "minimum": 1, "maximum": 9, "default": 3, "title": "copy"},
+        "scale": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}], "default": None, "title": "scale"},
+        "mode": {"type": "string", "enum": ["fast", "good"], "title": "mode"},
+        "note": {"type": "string", "maxLength": 5, "pattern": "^(?:[a-z]+)$", "title": "note"},
+        "json": {"type": "boolean", "default": False, "title": "json"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("element", "values", "argv"),
+    [
+        ("plain", {}, ["plain"]),
+        ("{x}", {"x": "a b"}, ["a b"]),
+        ("{x}", {"x": "; rm -rf / #"}, ["; rm -rf / #"]),
+        ("{x}", {"x": "$(id) `id` $HOME *"}, ["$(id) `id` $HOME *"]),
+        ("{x}", {"x": "two\nlines"}, ["two\nlines"]),
+        ("{x}", {"x": "π ✓ \u202e"}, ["π ✓ \u202e"]),
+        ("{x}", {"x": "{y}"}, ["{y}"]),
+        ("{x}", {"x": ""}, [""]),
+        ("--a={x}:{y}", {"x": 1, "y": 2.5}, ["--a=1:2.5"]),
+        ("--a={x}", {"x": None}, []),
+        ("{x}", {"x": True}, ["true"]),
+        ("{x}", {"x": 1e-07}, ["1e-07"]),
+        ("{x}", {"x": Path("/scratch/in")}, ["/scratch/in"]),
+        ("{x?--verbose}", {"x": True}, ["--verbose"]),
+        ("{x?--verbose}", {"x": False}, []),
+        ("{{x}}", {}, ["{x}"]),
+        (["--low", "{x}"], {"x": 3}, ["--low", "3"]),
+        (["--low", "{x}"], {"x": None}, []),
+        (["{x?-v}", "often"], {"x": False}, []),
+    ],
+)
+def test_arguments_are_made_of_values_as_they_are(
+    element: str | list[str], values: Mapping[str, object], argv: list[str]
+) -> None:
+    assert argv_of(element, values) == argv
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "passes"),
+    [
+        ('{type = "text"}', "; rm -rf /", True),
+        ('{type = "text"}', "a\n-b", True),
+        ('{type = "text"}', "", True),
+        ('{type = "text"}', "--option", False),
+        ('{type = "text"}', "-", False),
+        ('{type = "text"}', "a\0b", False),
+        ('{type = "text"}', "\ud800", False),
+        ('{type = "text"}', "x" * 1001, False),
+        ('{type = "text"}', 5, False),
+        ('{type = "text", may_start_with_dash = true}', "--option", True),
+        ('{type = "text", may_start_with_dash = true}', "a\0b", False),
+        ('{type = "text", pattern = "[a-z-]+"}', "ab", True),
+        ('{type = "text", pattern = "[a-z-]+"}', "-ab", False),
+        ('{type = "text", pattern = "[a-z]+"}', "ab\n", False),
+        ('{type = "text", pattern = "a|b"}', "ax", False),
+        ('{type = "text", pattern = "(?s).*"}', "a\0b", False),
+        ('{type = "text", pattern = "[a-z-]+", may_start_with_dash = true}', "-ab", True),
+        ('{type = "text", choices = ["-a", "b"]}', "-a", True),
+        ('{type = "text", choices = ["-a", "b"]}', "c", False),
+        ('{type = "integer"}', True, False),
+        ('{type = "integer"}', "5", False),
+        ('{type = "integer"}', 2.5, False),
+        ('{type = "integer", maximum = 5}', 6, False),
+        ('{type = "number"}', 5, True),
+        ('{type = "number", minimum = 0}', -0.1, False),
+        ('{type = "number"}', float("inf"), False),
+        ('{type = "boolean"}', 1, False),
+        ('{type = "file"}', "A", True),
+        ('{type = "file"}', "/etc/passwd", False),
+        ('{type = "choice", choices = ["a"]}', "b", False),
+    ],
+)
+def test_a_value_that_a_parameter_does_not_take_is_refused(
+    tmp_path: Path, parameter: str, value: Any, passes: bool
+) -> None:
+    backend = echo_of(tmp_path, '"{x}"', f"x = {parameter}")
+    if passes:
+        values_of(backend, x=value)
+    else:
+        with pytest.raises(ValidationError):
+            values_of(backend, x=value)
+
+
+def test_a_parameter_may_be_called_as_a_method_of_the_model(tmp_path: Path) -> None:
+    names = [name for name in dir(BaseModel) if name.isidentifier() and not name.startswith("_")]
+    assert "schema" in names
+    declared = "\n".join(f'{name} = {{type = "integer"}}' for name in names)
+    backend = echo_of(tmp_path, ", ".join(f'"{{{name}}}"' for name in names), declared)
+    given = {name: number for number, name in enumerate(names)}
+    assert values_of(backend, **given) == given
+
+
+def test_a_call_offers_the_listed_functions_alone(tmp_path: Path) -> None:
+    backend = only(tmp_path, '[call]\nfunctions = ["math:hypot", "json:dumps"]')
+    assert backend.schema()["properties"]["function"]["enum"] == ["math:hypot", "json:dumps"]
+    with pytest.raises(ValidationError):
+        backend.parse({"function": "os:system", "args": ["id"]}, {})
+
+
+def test_what_runs_a_caller_s_code_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heliograph_worker.backends.declared.find_account", lambda name: name)
+    text = "".join(f'[{kind}]\nuser = "jobs"\nroles = ["staff"]\n' for kind in ("function", "shell"))
+    backends = load(tmp_path, text).backends
+    for backend in backends.values():
+        assert "run as a user of its own" in backend.schema()["description"]
+        assert "as the user jobs" in backend.description
+    assert "Reading it runs whatever code it holds" in json.dumps(backends["function"].schema())
+
+
+@pytest.mark.parametrize(
+    ("euid", "capabilities", "told"),
+    [
+        (1000, -1, "only a worker started as root runs jobs as nobody; this one is user 1000"),
+        (65534, -1, "nobody is the worker's own user; name another, and start the worker as root"),
+        (0, 0, "this worker is root without the right to run jobs as nobody; add CHOWN, DAC_OVERRIDE, FOWNER, KILL"),
+        (0, ~(1 << 5), "this worker is root without the right to run jobs as nobody; add KILL"),
+    ],
+)
+def test_an_account_that_cannot_be_used_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, euid: int, capabilities: int, told: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: euid)
+    monkeypatch.setattr(account, "_capabilities", lambda: capabilities)
+    with pytest.raises(AccountError, match=f"^{told}"):
+        find_account("nobody")
