@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import cpu
 from bench.load import quantile
 from bench.stack import HERE, Stack, stack
-from bench.systems import SLOTS, Celery, Heliograph, System, set_up_celery
+from bench.systems import SLOTS, Batches, Celery, Heliograph, System, set_up_celery
 
 JOBS = int(os.environ.get("BENCH_JOB_COUNT", "1000"))
 ROUNDS = int(os.environ.get("BENCH_JOB_ROUNDS", "3"))
@@ -47,7 +47,7 @@ def main() -> None:
         )  # fmt: skip
         parts.start("api", ["-m", "heliograph_api"], "HELIOGRAPH_PORT", HELIOGRAPH_HOST="127.0.0.1")
         systems: list[System] = [Heliograph(parts), Celery(parts)]
-        rates(parts, systems)
+        rates(parts, [*systems, Batches(parts)])
         latency(systems)
         overhead(systems)
 
@@ -66,7 +66,8 @@ def rates(parts: Stack, systems: list[System]) -> None:
     medians = {name: statistics.median(made.rate for made in each) for name, each in rounds.items()}
     for system in systems:
         print(f"  {system.name:<12}{medians[system.name]:8.0f} /s median: {system.promises}")
-    print(f"  ratio {medians[systems[0].name] / medians[systems[1].name]:.2f}")
+    ours, theirs, batches = (medians[system.name] for system in systems)
+    print(f"  ratio {ours / theirs:.2f}, in batches {batches / theirs:.2f}")
     for name, each in rounds.items():
         print(f"  CPU of a job, {name}")
         costs = {part: statistics.median(made.cpu[part] for made in each) * 1e3 / JOBS for part in each[0].cpu}

@@ -14,8 +14,10 @@ class Result:
     ended: float  # time.monotonic() of the last answer
 
 
-async def post(port: int, token: str, path: str, body: bytes, *, clients: int, requests: int) -> Result:
-    """Send so many POST requests from so many clients at once; every answer must be 201."""
+async def post(
+    port: int, token: str, path: str, body: bytes, *, clients: int, requests: int, status: int = 201
+) -> Result:  # fmt: skip
+    """Send so many POST requests from so many clients at once; every answer must have this status."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -24,12 +26,12 @@ async def post(port: int, token: str, path: str, body: bytes, *, clients: int, r
     latencies: list[float] = []
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=16 * 1024 * 1024)
         for _ in left:
             began = time.perf_counter()
             writer.write(head + body)
             answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 201"):
+            if not answer.startswith(b"HTTP/1.1 %d" % status):
                 raise RuntimeError(answer.decode())
             length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
             await reader.readexactly(length)

@@ -22,6 +22,7 @@ from bench.stack import HERE, Stack
 
 CELERY_ENVIRONMENT = HERE.parent / ".bench-venv"
 CONNECTIONS = 16
+BATCH = 100  # jobs to a request
 SLOTS = 2  # jobs at a time, of either
 LOOK_SECONDS = 0.001
 
@@ -90,7 +91,29 @@ class Heliograph:
 
     @staticmethod
     def _body(backend: str) -> bytes:
-        return orjson.dumps({"backend": backend, "parameters": {"number": 7}})
+        return orjson.dumps(_submission(backend))
+
+
+class Batches(Heliograph):
+    """The same, submitted as who has many jobs would."""
+
+    name = f"by {BATCH}"
+    promises = f"as above, submitted {BATCH} to a request"
+
+    def submit(self, jobs: int) -> float:
+        body = orjson.dumps({"jobs": [_submission("noop")] * BATCH})
+        began = time.time()
+        asyncio.run(
+            post(
+                self._port, self._token, "/v1/jobs/batch", body, clients=4, requests=jobs // BATCH, status=200
+            )
+        )  # fmt: skip
+        return began
+
+
+def _submission(backend: str) -> dict[str, Any]:
+    # Events go out, and nobody is to be mailed: Celery tells nobody either.
+    return {"backend": backend, "parameters": {"number": 7}, "notify": False}
 
 
 class Celery:

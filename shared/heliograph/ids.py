@@ -1,5 +1,6 @@
 """Identifiers: ULIDs that rise within a process, so that a list by id is a list by age."""
 
+import secrets
 import threading
 
 from ulid import ULID
@@ -16,6 +17,11 @@ def new_id() -> str:
         _last = fresh if fresh > _last else _last + 1
         value = _last
     return str(ULID.from_int(value))
+
+
+def new_token() -> str:
+    """Return 32 characters that nobody can guess and no two calls share; quicker than an id, and in no order."""
+    return secrets.token_hex(16)
 
 
 def short_id(identifier: str) -> str:

@@ -1,6 +1,7 @@
 """Running a service from its start to a signal."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -43,8 +44,19 @@ class Service(ABC):
         """Start the service's parts."""
 
 
+def spare_the_collector() -> None:
+    """Let Python look for garbage in cycles less often: what a service makes for a request or a job is in none.
+
+    By default it looks at all that is young for each 700 objects, and at all there is ever so often. Measured, where a
+    process is busy with short jobs or submissions: 4 to 10 % of its CPU.
+    """
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(50_000, 20, 20)
+
+
 def serve(service: Service) -> None:
     """Start a service, wait for SIGTERM or SIGINT, and let it end cleanly; a second signal ends it at once."""
+    spare_the_collector()
     uvloop.run(_serve(service))
     if exit_code():
         sys.exit(exit_code())

@@ -141,7 +141,7 @@ async def test_a_submission_to_a_queue_nobody_declared_is_refused(api: Api) -> N
     for name in ("nobody declared this", "sum"):
         problem(await api.ada.post("/v1/jobs", json={"queue": name}), 422, "queue")
     queue = await open_queue(api)
-    problem(await api.ada.post("/v1/jobs", json=SUM | {"queue": queue.name}), 422)
+    problem(await api.ada.post("/v1/jobs", json=SUM | {"queue": queue.name}), 422, "queue")
     assert await api.stored() == before
 
 

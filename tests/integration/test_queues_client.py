@@ -99,14 +99,11 @@ async def test_what_may_be_repeated_is_while_the_service_is_away(api: Api, monke
 
 
 async def test_a_queue_is_managed_on_the_command_line(api: Api) -> None:
-    output = await run(api, "queue", "declare", "night [red]7[/red]", '{"title": "Commands", "once": "ever"}')
-    assert "night [red]7[/red]" in output
-    assert "paused" in (await run(api, "queue", "pause", "night [red]7[/red]")).splitlines()[1]
-    assert "paused" not in (await run(api, "queue", "resume", "night [red]7[/red]")).splitlines()[1]
+    name = "night [red]7[/red]"
+    assert name in await run(api, "queue", "declare", name, '{"title": "Commands", "once": "ever"}')
+    assert "paused" in (await run(api, "queue", "pause", name)).splitlines()[1]
     assert "Commands" in await run(api, "queues")
-    lines = (await run(api, "queue", "token", "night [red]7[/red]", "dome 1")).splitlines()
+    lines = (await run(api, "queue", "token", name, "dome 1")).splitlines()
     token = next(line for line in lines if line.startswith("hgq_"))
     assert ok(await api.bearer(token).get("/v1/me"))["name"] == "dome 1"
-    assert "no queue" in await run(api, "queue", "pause", "nobody declared this", code=1)
-    assert "once" in await run(api, "queue", "declare", "x", '{"once": "twice"}', code=1)
-    assert "Error" in await run(api, "queue", "declare", "x", "[]", code=2)
+    assert "no queue" in await run(api, "queue", "resume", "nobody declared this", code=1)

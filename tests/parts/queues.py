@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import bson
 import httpx
 
 from heliograph.ids import new_id
@@ -13,16 +14,15 @@ from heliograph.jobs.model import NewJob
 from heliograph.jobs.store import UpkeepStore
 from heliograph.jobs.store.documents import new_document
 from tests.parts.api import Api
+from tests.parts.waiting import until
 
 MANAGER = "mia@example.org"
 _INSERTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class TestQueue:
+class PullQueue:
     """A queue of one test, with a client of its manager and one of its agents."""
-
-    __test__ = False  # not a class of tests
 
     api: Api
     name: str
@@ -79,16 +79,31 @@ class TestQueue:
             await upkeep.take_back(lost, timedelta(hours=1))
 
 
-async def open_queue(api: Api, name: str | None = None, **rules: Any) -> TestQueue:
+async def open_queue(api: Api, name: str | None = None, **rules: Any) -> PullQueue:
     """Declare a queue, and issue a token for its agents."""
     name = name or f"queue {uuid.uuid4().hex[:8]}"
     manager = api.client(MANAGER, "queue manager")
     ok(await manager.put(f"/v1/queues/{quote(name, safe='')}", json=rules))
     token = ok(await manager.post("/v1/tokens", json={"queue": name, "description": "the agents of a test"}))["token"]
-    return TestQueue(api, name, manager, api.bearer(token))
+    return PullQueue(api, name, manager, api.bearer(token))
 
 
 def ok(answer: httpx.Response) -> dict[str, Any]:
     """Return what a request was answered that must be taken."""
     assert answer.is_success, answer.text
     return dict(answer.json())
+
+
+async def stored(api: Api, job: str) -> bytes:
+    """Return a job's document to the byte, once what it has to tell is told."""
+
+    async def is_told() -> bool:
+        return not (await api.jobs.find_one({"_id": job}))["outbox"]  # type: ignore[index]  # it is there
+
+    await until(is_told, within_seconds=4)  # what nobody is nudged about is told after 5 s
+    return bson.encode(await api.jobs.find_one({"_id": job}))  # type: ignore[arg-type]  # as above
+
+
+async def story(api: Api, job: str) -> list[tuple[str, str]]:
+    history = ok(await api.ada.get(f"/v1/jobs/{job}/history"))["items"]
+    return [(each["state"], each["by"]) for each in history]

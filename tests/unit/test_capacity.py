@@ -49,6 +49,10 @@ def test_it_takes_the_slot_back_when_it_goes_on_or_ends() -> None:
     assert len(capacity) == 0
 
 
+def test_the_first_after_a_pause_is_claimed_alone() -> None:
+    assert busy(8).room(QUEUES) == Room(QUEUES, places=1)
+
+
 def test_waiting_is_news_once() -> None:
     capacity = busy(1, "fit")
     assert [capacity.wait("token-0", waits=waits) for waits in (True, True, False, False)] == [True, False, True, False]
@@ -59,7 +63,7 @@ def test_one_by_one_where_a_backend_has_a_share() -> None:
     assert busy(8, per_backend={"fit": 2}).room(QUEUES) == Room(QUEUES, places=1)
 
 
-@pytest.mark.parametrize(("seconds", "ahead"), [(60, 0), (0.1, 1), (0.01, 10), (0.0001, 16)])
+@pytest.mark.parametrize(("seconds", "ahead"), [(60, 0), (0.1, 1), (0.01, 10), (0.0001, 32)])
 def test_short_jobs_are_claimed_ahead_of_a_free_slot(seconds: float, ahead: int) -> None:
     capacity = after_one_of(seconds)
     room = capacity.room(QUEUES)

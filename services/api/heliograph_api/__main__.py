@@ -7,6 +7,7 @@ import sys
 from heliograph import faults
 from heliograph.background import exit_code
 from heliograph.logs import configure_logging
+from heliograph.serving import spare_the_collector
 from heliograph_api.app import create_app
 from heliograph_api.server import Server, config
 from heliograph_api.settings import ApiSettings
@@ -22,6 +23,7 @@ def main() -> None:
     # After a clean shutdown uvicorn raises the signal once more: to a supervisor this end is one as asked for.
     signal.signal(signal.SIGTERM, _end)
     app = create_app(settings)
+    spare_the_collector()
     server = Server(app, config(app, settings))
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

@@ -19,6 +19,7 @@ from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
 from heliograph_standalone.mongod_binary import MongodError
 from heliograph_standalone.standalone import PortTakenError, Standalone
+from heliograph_worker.backends.declared import BackendsFileError
 from heliograph_worker.scratch import ScratchError
 from heliograph_worker.undumpable import forbid_looking_inside
 
@@ -79,7 +80,7 @@ def _explained() -> Iterator[None]:
         yield
     except MongodError as error:
         sys.exit(error.message)
-    except (ScratchError, PortTakenError) as error:
+    except (ScratchError, BackendsFileError, PortTakenError) as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(130)

@@ -23,6 +23,7 @@ from heliograph.jobs.store.claims import Finish, Progress
 from heliograph.storage import Files, StoreUnavailableError
 from heliograph_worker.answers import Answers
 from heliograph_worker.folder import open_artifact
+from heliograph_worker.latch import Latch
 from heliograph_worker.protocol import Topic
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason
 
@@ -105,7 +106,7 @@ class Attempt:
         """Answer what the job asks."""
         return await self._answers.answer(topic, content)
 
-    async def end(self, outcome: Outcome, backend: Backend | None, closing: asyncio.Event) -> bool:
+    async def end(self, outcome: Outcome, backend: Backend | None, closing: Latch) -> bool:
         """Write the attempt's end, however long the database takes; False where the lease went to somebody else.
 
         Once the worker closes, it waits for ``RESULT_SECONDS`` at most, and to hand a job back ``HAND_BACK_SECONDS``.
@@ -117,18 +118,18 @@ class Attempt:
         """
         faults.reach(faults.Point.FINISHED_NOT_WRITTEN)
         writing = asyncio.create_task(self._write_end(outcome, backend))
-        closes = asyncio.create_task(closing.wait())
         seconds = HAND_BACK_SECONDS
         try:
             if outcome.reason is not StopReason.SHUTDOWN:
                 seconds = RESULT_SECONDS
-                await asyncio.wait({writing, closes}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({writing}, timeout=seconds)
+                await closing.or_done(writing)
+            if not writing.done():
+                await asyncio.wait({writing}, timeout=seconds)
             if writing.done():
                 return writing.result()
             raise StoreUnavailableError(f"the end of the job {self._job.id} could not be written")
         finally:
-            for task in filter(None, (closes, writing, self._writing)):
+            for task in filter(None, (writing, self._writing)):
                 task.cancel()
 
     async def _write_end(self, outcome: Outcome, backend: Backend | None) -> bool:

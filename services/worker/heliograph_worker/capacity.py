@@ -9,7 +9,7 @@ from datetime import timedelta
 # What is claimed beyond the free slots waits about so long for one: a claim takes 1 ms and more on its way, and many
 # at once cost little more than one; but what waits here could have begun on another worker.
 AHEAD = timedelta(milliseconds=50)
-MOST_AHEAD = 16
+MOST_AHEAD = 32
 _WEIGHT = 0.2  # of the last job, in the mean of how long jobs take
 
 
@@ -91,7 +91,7 @@ class Capacity:
             places = min(free, 1)  # one by one, so that none gets more than its share
         else:
             ahead = self._ahead()
-            places = free + ahead
+            places = free + ahead if self._at_work else 1  # after a pause, the first one comes soonest alone
             if free <= 0 < ahead and 2 * places < ahead:
                 return None  # several at once later are cheaper than one now
         if places > 0:

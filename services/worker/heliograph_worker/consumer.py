@@ -28,6 +28,7 @@ from heliograph_worker.attempt import Attempt, fetch_inputs, timeout_of
 from heliograph_worker.capacity import Capacity, Room
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.claiming import Claiming
+from heliograph_worker.latch import Latch
 from heliograph_worker.leases import BEATS_OF_LEASE, Leases
 from heliograph_worker.pool import Pool
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
@@ -83,7 +84,7 @@ class Consumer:
         self._jobs: set[asyncio.Task[None]] = set()
         self._hints: Subscription | None = None
         self._closes = False  # nothing new begins
-        self._closing = asyncio.Event()  # what runs has had its time
+        self._closing = Latch()  # what runs has had its time
 
     @property
     def running(self) -> int:
@@ -233,12 +234,10 @@ class Consumer:
 
     async def _unless_closing(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Do some work; None where the worker closes before it is done."""
-        working, closing = asyncio.create_task(work), asyncio.create_task(self._closing.wait())
+        working = asyncio.create_task(work)
         try:
-            await asyncio.wait({working, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
+            return working.result() if await self._closing.or_done(working) else None
         finally:
-            closing.cancel()
             working.cancel()
             await asyncio.wait({working})  # what it writes to is removed next
 

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 import structlog
 
@@ -14,6 +13,7 @@ from heliograph.backends.failures import ran_too_long
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
 from heliograph_worker.folder import Folder
+from heliograph_worker.latch import Latch
 from heliograph_worker.logs import LogReader
 from heliograph_worker.process import ChildProcess, describe_end
 from heliograph_worker.protocol import (
@@ -30,8 +30,6 @@ from heliograph_worker.protocol import (
 from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
 
-_T = TypeVar("_T")
-
 _log = structlog.get_logger(__name__)
 
 
@@ -40,8 +38,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self.asked = asyncio.Event()
-        self.at_once = asyncio.Event()
+        self.asked = Latch()
+        self.at_once = Latch()
 
     def ask(self, reason: StopReason) -> None:
         """Wish it."""
@@ -95,7 +93,7 @@ class Execution:
                 artifacts.abandon()
                 hurry = self._stop.at_once
             telling = asyncio.create_task(self._tell_rest(outcome, log, progress, artifacts))
-            await _first(telling, hurry, None)
+            await hurry.or_done(telling)
             if self._stop.reason is not None:
                 return self._stop.outcome()
             return await telling
@@ -118,7 +116,7 @@ class Execution:
 
     async def _work(self, listening: "asyncio.Task[Returned | Raised | None]", grace: timedelta) -> Outcome:
         """Wait for the job's end, or bring it about."""
-        if await _first(listening, self._stop.asked, self._task.timeout):
+        if await self._stop.asked.or_done(listening, self._task.timeout):
             return await self._judge(listening)
         outcome = self._stop.outcome()
         self._stop_reason = self._stop.reason or "timeout"
@@ -127,7 +125,7 @@ class Execution:
             outcome = _failed(ErrorKind.TIMEOUT, ran_too_long(self._task.timeout))
         if not self._stop.at_once.is_set():
             self._child.terminate()
-            await _first(listening, self._stop.at_once, grace)
+            await self._stop.at_once.or_done(listening, grace)
         return outcome
 
     async def _listen(
@@ -211,14 +209,3 @@ class Execution:
 
 def _failed(kind: ErrorKind, message: str, traceback: str | None = None) -> Outcome:
     return Outcome(OutcomeKind.FAILED, error=JobError(kind, message, traceback))
-
-
-async def _first(work: asyncio.Task[_T], event: asyncio.Event, limit: timedelta | None) -> bool:
-    """Wait for ``work``, but no longer than to ``event`` or ``limit``; return whether it has ended."""
-    interruption = asyncio.create_task(event.wait())
-    try:
-        seconds = None if limit is None else limit.total_seconds()
-        await asyncio.wait({work, interruption}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        interruption.cancel()
-    return work.done()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import select
 import signal
 import socket
@@ -46,6 +47,7 @@ class ChildProcess:
         self._process = process
         self._control = control
         self._received = bytearray()
+        self._runner: int | None = None
         self._ended = asyncio.create_task(self._hang_up_at_end())
         self.ran: set[str] = set()
         self.owner: str | None = None
@@ -98,6 +100,7 @@ class ChildProcess:
         if not isinstance(first, Ready):
             await child.kill()
             raise ChildStartError(f"a process ended while starting, {describe_end(await child.wait())}")
+        child._runner = next(iter(children(child.pid)), None)
         return child
 
     @property
@@ -185,7 +188,9 @@ class ChildProcess:
 
     async def _hang_up_at_end(self) -> None:
         """End ``receive`` with the process, even if a copy of the socket's other end lives on somewhere."""
-        await self._process.wait()
+        if await self._process.wait() == -signal.SIGKILL and self._runner is not None:
+            with suppress(ProcessLookupError, PermissionError):  # all gone, unless it was the warden that was killed
+                os.killpg(self._runner, signal.SIGKILL)
         self.let_go()
 
     async def wait(self) -> int:

@@ -93,7 +93,10 @@ class Admission:
     async def _place(self, submission: Submission, caller: Identity) -> tuple[Queue | None, Entry]:
         """Return what the submission is for: a queue, or else a backend."""
         name = submission.queue or submission.backend
-        assert name, "the wire takes no submission without a place"
+        if name is None:
+            raise InvalidInputError.of("backend", "name a backend, or else a queue")
+        if submission.queue and submission.backend:
+            raise InvalidInputError.of("queue", "name either a backend or a queue")
         if caller.queue is not None and submission.queue != caller.queue:
             raise ForbiddenError(f"this token is for the queue {caller.queue}")
         try:

@@ -117,7 +117,7 @@ def backend(
         What one process of a job may allocate, in bytes; at most what the operator allows.
     reconcile
         A function ``(parameters, job) -> Standing`` that is asked before a job is begun once more, after its worker was
-        lost: whether what an earlier attempt started outside still runs, is done, or is gone.
+        lost or an attempt failed: whether what that started outside still runs, is done, or is gone.
     """
 
     def make(made: Callable[[_P, JobContext], Any] | type[Any]) -> Backend:

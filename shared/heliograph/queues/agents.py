@@ -5,7 +5,7 @@ Every way in, native or of a dialect, goes through here.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ from heliograph.jobs.model import Job
 from heliograph.jobs.progress import progress_event
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import State
-from heliograph.jobs.store.agents import AgentStore, Beat, Report
+from heliograph.jobs.store.agents import AgentStore, Beat, Report, request_word
 from heliograph.jobs.store.claims import ClaimStore, Finish, Progress
 from heliograph.json_text import canonical_json
 from heliograph.queues.model import Delivery, Queue
@@ -81,6 +81,8 @@ class Agents:
         ------
         NotFoundError
             There is no such queue, or the caller's token is for another one.
+        ConflictError
+            A backend has taken the queue's name: what waits under it is for workers.
         """
         if claim.queue != (_scope(caller).queue or claim.queue):
             raise NotFoundError(f"there is no queue {claim.queue}")
@@ -89,15 +91,17 @@ class Agents:
             raise ConflictError(f"workers serve {queue.name}: a backend has taken the name")
         # The subject comes first: what an agent calls itself is its own choice.
         holder = f"{caller.subject}/{claim.agent}"
-        requests = _requests(queue.name, holder, claim)
-        if requests and (known := await self._store.claimed_under(requests)):
+        request = _request(queue.name, holder, claim.key)
+        if request and (known := await self._store.claimed_under(request)):
             return known
         if queue.paused:
             return []
         try:
-            return await self._take(queue, claim, holder, requests, wanted)
+            return await self._take(queue, claim, holder, request, wanted)
         except DuplicateError:  # the same claim, sent twice, is served twice at this moment: the other one took them
-            return await self._store.claimed_under(requests)
+            if request is None:
+                raise
+            return await self._store.claimed_under(request)
 
     async def report(self, identifier: str, token: str, told: Told, caller: Identity) -> Job:
         """Take a report under the lease of this token, and return the job.
@@ -150,7 +154,7 @@ class Agents:
         return job
 
     async def _take(
-        self, queue: Queue, claim: Claim, holder: str, requests: Sequence[str], wanted: Callable[[], Awaitable[bool]]
+        self, queue: Queue, claim: Claim, holder: str, request: str | None, wanted: Callable[[], Awaitable[bool]]
     ) -> list[Job]:
         taken: list[Job] = []
         for _ in range(claim.most + _MOST_ENDED):
@@ -159,7 +163,7 @@ class Agents:
             try:
                 job = await self._claims.claim(
                     [queue.name], holder, claim.lease or queue.lease, limits={queue.name: queue.limits},
-                    into=State.CLAIMED, request=requests[len(taken)] if requests else None,
+                    into=State.CLAIMED, request=request_word(request, len(taken)) if request else None,
                     is_last=queue.delivery is Delivery.AT_MOST_ONCE,
                 )  # fmt: skip
             except StoreUnavailableError:
@@ -223,9 +227,6 @@ def _holder(job: Job) -> str:
     return job.lease.holder
 
 
-def _requests(queue: str, holder: str, claim: Claim) -> list[str]:
-    """Return the words under which the jobs of a repeatable claim are found, one for each."""
-    if claim.key is None:
-        return []
-    word = sha256(canonical_json([queue, holder, claim.key]).encode()).hexdigest()
-    return [f"{word}:{number:03}" for number in range(claim.most)]
+def _request(queue: str, holder: str, key: str | None) -> str | None:
+    """Return what tells a repeatable claim from all others; None for one that is not."""
+    return None if key is None else sha256(canonical_json([queue, holder, key]).encode()).hexdigest()

@@ -14,9 +14,6 @@ from heliograph.storage.errors import StoreUnavailableError
 
 MOST_OPERATIONS = 500
 MOST_BYTES = 8 * 1024 * 1024  # half of what one message to the server may hold
-# Where the last batch held several, the next one follows it no sooner than this. Each batch costs the server a flush of
-# its journal and a millisecond of CPU before its first operation: 1 ms for one change of state, 0.3 ms each for 32.
-PACE_SECONDS = 0.01
 
 Operation = TypeVar("Operation")
 Outcome = TypeVar("Outcome")
@@ -35,11 +32,18 @@ class Batcher(Generic[Operation, Outcome]):
 
     ``write`` gets a batch and returns, in order, an outcome or an exception for each operation; it must bear being
     repeated. Where it raises, the batch is halved until what is at fault stands alone, except that a
-    ``StoreUnavailableError`` belongs to all. No batch holds two operations with the same key.
+    ``StoreUnavailableError`` belongs to all. No batch holds two operations with the same key. After one of several
+    operations the next follows no sooner than ``pace_seconds`` later, and so holds more.
     """
 
-    def __init__(self, write: Callable[[Sequence[Operation]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Operation]], Awaitable[Sequence[Outcome | Exception]]],
+        *,
+        pace_seconds: float = 0,
+    ) -> None:
         self._write = write
+        self._pace_seconds = pace_seconds
         self._waiting: deque[_Waiting[Operation, Outcome]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -57,7 +61,7 @@ class Batcher(Generic[Operation, Outcome]):
     async def _run(self) -> None:
         while self._waiting:
             if self._is_busy:
-                await asyncio.sleep(self._began + PACE_SECONDS - time.monotonic())
+                await asyncio.sleep(self._began + self._pace_seconds - time.monotonic())
             batch = self._take()
             self._began, self._is_busy = time.monotonic(), len(batch) > 1
             for waiting, outcome in zip(batch, await self._outcomes(batch), strict=True):

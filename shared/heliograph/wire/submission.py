@@ -1,6 +1,6 @@
 """A submission, as a client writes it."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -12,7 +12,6 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     Tag,
-    model_validator,
 )
 
 from heliograph.jobs.model import AfterCondition
@@ -94,9 +93,3 @@ class Submission(BaseModel):
         Annotated[StrictBool, Tag("boolean")] | Annotated[NotifyWishes, Tag("wishes")],
         Discriminator(lambda value: "boolean" if isinstance(value, bool) else "wishes"),
     ] = Field(default=True, description="False: tell nobody; or wishes by channel")
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.backend is None) == (self.queue is None):
-            raise ValueError("name either a backend or a queue")
-        return self

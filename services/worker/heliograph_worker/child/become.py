@@ -3,16 +3,14 @@
 import ctypes
 import json
 import os
-from contextlib import suppress
-from pathlib import Path
 
 # What those jobs need of us is imported while that can be read: the interpreter may lie in a folder of root's own.
 import heliograph_worker.backends.declared
 import heliograph_worker.backends.function
 import heliograph_worker.backends.shell  # noqa: F401 - as above
+from heliograph_worker.child.runner import go_first
 
 _PR_SET_NO_NEW_PRIVS = 38  # <linux/prctl.h>
-_GOES_FIRST = "500"  # as the runner says of itself, which may not write there once it is no longer root
 
 
 def become(account: str) -> None:
@@ -22,8 +20,7 @@ def become(account: str) -> None:
     process stays closed to debuggers, those of other jobs of the same user among them.
     """
     about = json.loads(account)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_GOES_FIRST, encoding="ascii")
+    go_first()  # only root may say so
     os.setgroups([])
     os.setresgid(about["gid"], about["gid"], about["gid"])
     os.setresuid(about["uid"], about["uid"], about["uid"])

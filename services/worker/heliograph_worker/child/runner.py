@@ -28,15 +28,20 @@ from heliograph_worker.folder import Folder
 from heliograph_worker.protocol import Raised, Ready, Returned, Run
 from heliograph_worker.sources import resolve
 
-_GOES_FIRST = "500"  # of -1000..1000: when memory runs out, the kernel takes the job before its worker
+_GOES_FIRST = "500"  # of -1000..1000
+
+
+def go_first() -> None:
+    """Have the kernel end this process before its worker when memory runs out."""
+    with suppress(OSError):  # the runner of another user's jobs, which has said so while it was root
+        Path("/proc/self/oom_score_adj").write_text(_GOES_FIRST, encoding="ascii")
 
 
 def serve(control: int, memory_limit: int) -> None:
     """Run jobs until the worker closes the control socket (descriptor ``control``)."""
     if memory_limit:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_GOES_FIRST, encoding="ascii")
+    go_first()
     stopping = Stopping()
     stopping.install()
     channel = Channel(socket.socket(fileno=control), stopping)

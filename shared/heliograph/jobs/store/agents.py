@@ -28,6 +28,14 @@ _OF_AGENTS: Mapping[str, Any] = {"backend": None}
 _RENEWED = after("$lease.ms")  # null, as it was, where a lease has no end
 
 
+_SEPARATOR, _BEYOND = ":", ";"  # the second comes next
+
+
+def request_word(request: str, number: int) -> str:
+    """Return the word under which a job of a repeatable claim is found; ``number`` says which of up to 1,000."""
+    return f"{request}{_SEPARATOR}{number:03}"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A report as it was sent: the token of the lease under which it was, and the digest of what it said."""
@@ -58,11 +66,12 @@ class AgentStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
 
-    async def claimed_under(self, requests: list[str]) -> list[Job]:
-        """Return the jobs that are held under these words of claims, the first claimed first."""
-        where = {"lease.request": {"$in": requests}, "state": {"$in": list(HELD)}}
+    async def claimed_under(self, request: str) -> list[Job]:
+        """Return the jobs that are held under the words of one claim (``request_word``), in the order of those."""
+        words = {"$gte": request_word(request, 0), "$lt": request + _BEYOND}
         with translated():
-            return [to_job(found) async for found in self._jobs.find(where, VIEW).sort("lease.request", 1)]
+            found = self._jobs.find({"lease.request": words, "state": {"$in": list(HELD)}}, VIEW)
+            return [to_job(document) async for document in found.sort("lease.request", 1)]
 
     async def standing(self, identifier: str, scope: Scope = EVERYTHING) -> Standing:
         """Return a job of a pull queue; ``NotFoundError`` where there is none within the scope."""

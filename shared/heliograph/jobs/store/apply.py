@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from heliograph.ids import new_id
+from heliograph.ids import new_token
 from heliograph.jobs.store.changes import ChangePlan
 from heliograph.storage import Collection, Document, StoreUnavailableError
 from heliograph.storage.errors import translated
@@ -39,7 +39,7 @@ async def apply_change(
                 raise
             await asyncio.sleep(PAUSE_SECONDS * len(tried))
             if "_id" not in where:
-                plan = replace(plan, id=new_id())
+                plan = replace(plan, id=new_token())
 
 
 async def _made(jobs: Collection, where: Mapping[str, Any], tried: Sequence[str]) -> Document | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from heliograph.ids import new_id
+from heliograph.ids import new_token
 from heliograph.jobs.model import JobError, Once
 from heliograph.jobs.states import TOLD, ErrorKind, State, sources
 from heliograph.jobs.store.documents import error_document
@@ -63,7 +63,7 @@ class ChangePlan:
     target: Target
     fields: Mapping[str, Expression] = field(default_factory=dict)
     starts_series: bool = False
-    id: str = field(default_factory=new_id)
+    id: str = field(default_factory=new_token)
 
     def condition(self, where: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``where``, which names the states to leave, and "this change is not made yet".

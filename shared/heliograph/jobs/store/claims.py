@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from heliograph.ids import new_id
+from heliograph.ids import new_token
 from heliograph.jobs.limits import Limits
 from heliograph.jobs.model import Artifact, Job, JobError, Lease
 from heliograph.jobs.states import HELD, State
@@ -38,6 +38,9 @@ from heliograph.storage.errors import translated
 
 LEASE = timedelta(seconds=30)
 NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
+# Between batches of several writes. A batch costs the server a flush of its journal and 0.7 ms of CPU before its first
+# operation: one change of state alone takes 1 ms, and 0.3 ms among 32.
+PACE_SECONDS = 0.02
 _CLAIM_TRIES = 8  # each loses to somebody else's claim from a limited queue in the same milliseconds
 
 
@@ -56,7 +59,7 @@ class Finish:
     message: str | None = None
     retry_after: timedelta | None = None
     hands_back: bool = False
-    change: str = field(default_factory=new_id)
+    change: str = field(default_factory=new_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class ClaimStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
         self._lanes = Lanes(self._jobs)
-        self._updates: Batcher[Update, bool] = Batcher(self._update_batch)
+        self._updates: Batcher[Update, bool] = Batcher(self._update_batch, pace_seconds=PACE_SECONDS)
+        self._begins: Batcher[Update, bool] = Batcher(self._update_batch)  # several come at once, and are waited for
 
     async def claim(
         self,
@@ -144,7 +148,7 @@ class ClaimStore:
     ) -> Sequence[Job]:
         """Take up to ``most`` jobs from queues without limits, to run at once; empty where there is none.
 
-        Two round trips whatever their number, the second one shared with whatever else is written: it reads what comes
+        Two round trips whatever their number, it reads what comes
         next and takes of it what is still as it was. Times of what it returns are this process's.
         """
         with translated():
@@ -160,12 +164,12 @@ class ClaimStore:
 
     async def _take_seen(self, document: Document, holder: str, lease: timedelta) -> Job | None:
         """Take a job that nobody has changed since it was read."""
-        token = new_id()
+        token = new_token()
         plan = _claiming(holder, lease, State.RUNNING, token=token)
         where = {"_id": document["_id"], "state": State.QUEUED.value, "due": True, "seq": document["seq"],
                  "cancel_requested": False}  # fmt: skip
         update = encoded_update(document["_id"], plan.condition(where), plan.pipeline(), change=plan.id)
-        if not await self._updates.submit(document["_id"], update, update.size):
+        if not await self._begins.submit(document["_id"], update, update.size):
             return None
         now = datetime.now(UTC)
         return replace(
@@ -248,7 +252,7 @@ def _claiming(
     milliseconds = None if lease is None else int(lease / timedelta(milliseconds=1))
     begins = {"$eq": [TARGET, into.value]}
     lease_field = {
-        "holder": literal(holder), "token": literal(token or new_id()), "ms": literal(milliseconds),
+        "holder": literal(holder), "token": literal(token or new_token()), "ms": literal(milliseconds),
         "until": literal(None) if milliseconds is None else after(literal(milliseconds)),
     }  # fmt: skip
     if request is not None:
