@@ -148,6 +148,15 @@ def one_here(parameters: Number, job: JobContext) -> int:
     return found
 
 
+@backend(name="hold", version="1")
+def hold(parameters: Number, job: JobContext) -> str:
+    """Go on once a folder is there."""
+    assert parameters.folder
+    while not parameters.folder.exists():
+        time.sleep(0.01)
+    return "held"
+
+
 @backend(name="listen", version="1")
 def listen(parameters: Number, job: JobContext) -> list[Any]:
     """Tell where it may be called, and return what was told there, until the end."""
@@ -164,6 +173,7 @@ def listen(parameters: Number, job: JobContext) -> list[Any]:
 SOURCES = [
     f"{__name__}:{name}"
     for name in (
-        "square", "squares", "squares_async", "nested", "wrong", "again", "Telescope", "eat", "one_here", "listen",
+        "square", "squares", "squares_async", "nested", "wrong", "again", "Telescope", "eat", "one_here", "hold",
+        "listen",
     )
 ]  # fmt: skip

@@ -176,3 +176,10 @@ async def test_of_several_those_that_may_not_be_begun_end_cancelled(stores: Stor
         wished.id: State.CANCELLED,
         late.id: State.CANCELLED,
     }
+
+
+async def test_of_several_no_more_of_a_queue_than_its_share(stores: Stores) -> None:
+    for queue in ("a", "a", "a", "b"):
+        await stores.submit(queue=queue)
+    claimed = await stores.claims.claim_several(["a", "b"], WORKER, most=4, shares={"a": 2})
+    assert [job.queue for job in claimed] == ["a", "a", "b"]

@@ -59,8 +59,8 @@ def test_waiting_is_news_once() -> None:
     assert not capacity.wait("gone", waits=True)
 
 
-def test_one_by_one_where_a_backend_has_a_share() -> None:
-    assert busy(8, per_backend={"fit": 2}).room(QUEUES) == Room(QUEUES, places=1)
+def test_of_a_backend_with_a_share_what_is_left_of_that() -> None:
+    assert busy(8, "fit", per_backend={"fit": 3}).room(QUEUES) == Room(QUEUES, places=7, shares={"fit": 2})
 
 
 @pytest.mark.parametrize(("seconds", "ahead"), [(60, 0), (0.1, 1), (0.01, 10), (0.0001, 32)])
@@ -83,6 +83,21 @@ def test_nothing_is_claimed_ahead_while_a_job_waits_for_its_children() -> None:
     capacity = after_one_of(0.001)
     capacity.wait("token-0", waits=True)
     assert capacity.room(QUEUES) == Room(QUEUES, below=("job-0",))
+
+
+def test_nothing_is_claimed_ahead_of_a_slot_that_a_long_job_has() -> None:
+    now = 100.0
+    capacity = Capacity(2, {}, clock=lambda: now)
+    for token in ("short", "long", "longer"):
+        capacity.begin(token, "job", "fit")
+    capacity.has_slot("short")
+    now += 0.01
+    capacity.end("short")
+    capacity.has_slot("long")
+    capacity.has_slot("longer")
+    assert capacity.room(QUEUES) == Room(QUEUES, places=10)
+    now += 60
+    assert capacity.room(QUEUES) is None
 
 
 def after_one_of(seconds: float) -> Capacity:

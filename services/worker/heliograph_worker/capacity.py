@@ -3,13 +3,14 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 # What is claimed beyond the free slots waits about so long for one: a claim takes 1 ms and more on its way, and many
 # at once cost little more than one; but what waits here could have begun on another worker.
 AHEAD = timedelta(milliseconds=50)
 MOST_AHEAD = 32
+LONG = 4 * AHEAD  # a job that has had its slot for so long is none of the short ones: nothing is claimed ahead for it
 _WEIGHT = 0.2  # of the last job, in the mean of how long jobs take
 
 
@@ -17,12 +18,13 @@ _WEIGHT = 0.2  # of the last job, in the mean of how long jobs take
 class Room:
     """What may be claimed next: from these queues and, where ``below`` names jobs, only what descends from those.
 
-    ``places`` is how many.
+    ``places`` is how many in all, ``shares`` how many of a queue, for those that say so.
     """
 
     queues: tuple[str, ...]
     below: tuple[str, ...] = ()
     places: int = 1
+    shares: Mapping[str, int] = field(default_factory=dict)
 
 
 class Capacity:
@@ -81,25 +83,28 @@ class Capacity:
     def room(self, queues: Sequence[str]) -> Room | None:
         """Return what may be claimed now from these queues; None where nothing may."""
         busy = Counter(backend for _, backend in self._at_work.values())
-        fit = tuple(
-            queue for queue in queues if queue not in self._per_backend or busy[queue] < self._per_backend[queue]
-        )
+        shares = {queue: most - busy[queue] for queue, most in self._per_backend.items() if queue in queues}
+        fit = tuple(queue for queue in queues if shares.get(queue, 1) > 0)
         if not fit:
             return None
+        shares = {queue: left for queue, left in shares.items() if left > 0}
+        ahead = self._ahead()
         free = self._slots - len(self._at_work)
-        if any(queue in self._per_backend for queue in fit):
-            places = min(free, 1)  # one by one, so that none gets more than its share
-        else:
-            ahead = self._ahead()
-            places = free + ahead if self._at_work else 1  # after a pause, the first one comes soonest alone
-            if free <= 0 < ahead and 2 * places < ahead:
-                return None  # several at once later are cheaper than one now
+        if free <= 0 < ahead and 2 * (free + ahead) < ahead:
+            return None  # several at once later are cheaper than one now
+        places = free + ahead if self._at_work else 1  # after a pause, the first one comes soonest alone
         if places > 0:
-            return Room(fit, places=places)
+            return Room(fit, (), places, shares)
         return Room(fit, tuple(self._waiting.values())) if places + len(self._waiting) > 0 else None
+
+    def has_begun(self, token: str) -> bool:
+        """Say whether it has its slot, or is not here any more."""
+        return token in self._begun or token not in self._at_work
 
     def _ahead(self) -> int:
         """Return how many short jobs may be claimed before a slot is free for them."""
         if self._mean is None or self._waiting:
             return 0
-        return min(MOST_AHEAD, round(AHEAD.total_seconds() * self._slots / max(self._mean, 1e-3)))
+        now = self._clock()
+        slots = self._slots - sum(now - begun > LONG.total_seconds() for begun in self._begun.values())
+        return min(MOST_AHEAD, round(AHEAD.total_seconds() * slots / max(self._mean, 1e-3)))

@@ -39,6 +39,8 @@ class Claiming:
 
     async def _take(self, queues: Sequence[str], limits: Mapping[str, Limits], room: Room) -> Sequence[Job]:
         if room.places > 1 and not room.below and not any(map(self._rules.is_limited, queues)):
-            return await self._claims.claim_several(queues, self._worker, self._lease, most=room.places)
+            return await self._claims.claim_several(
+                queues, self._worker, self._lease, most=room.places, shares=room.shares
+            )
         job = await self._claims.claim(queues, self._worker, self._lease, limits=limits, below=room.below)
         return (job,) if job else ()

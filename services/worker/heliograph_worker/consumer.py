@@ -40,6 +40,7 @@ _log = structlog.get_logger(__name__)
 IDLE_SECONDS = 2.0  # without a hint, work is found this late
 FULL_SECONDS = 1.0  # a worker that is full for so long leaves the hints to others
 RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 1.0  # so long a job waits here for a slot; another worker may have one
 
 RUNNING = Gauge("heliograph_worker_running_jobs", "Jobs that run now")
 ENDED = Counter("heliograph_worker_attempts_total", "Attempts that ended", ("backend", "outcome"))
@@ -65,6 +66,7 @@ class Consumer:
         callbacks: Callbacks | None,
     ) -> None:
         self._worker = worker
+        self._slots = slots
         self._catalogue = catalogue
         self._pool = pool
         self._database = database
@@ -158,6 +160,13 @@ class Consumer:
         self._capacity.begin(job.lease.token, job.id, job.queue)
         RUNNING.set(len(self._capacity))
         task.add_done_callback(self._ended)
+        if len(self._capacity) > self._slots:
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._pass_on, job.lease.token)
+
+    def _pass_on(self, token: str) -> None:
+        """Hand back what was claimed ahead of a slot that did not come: the jobs before it are long after all."""
+        if not self._capacity.has_begun(token):
+            self._pool.stop(token, StopReason.SHUTDOWN)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)

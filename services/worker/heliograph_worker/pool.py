@@ -148,7 +148,8 @@ class Pool:
         if not self._open:
             stop.ask(StopReason.SHUTDOWN)
         try:
-            await self._free.acquire()
+            if not await self._slot(stop):
+                return stop.outcome()
             on_begin()
             try:
                 return stop.outcome() if stop.reason else await self._run(task, source, observer, stop)
@@ -160,6 +161,27 @@ class Pool:
         finally:
             del self._stops[task.token]
             self._ended.set()
+
+    async def _slot(self, stop: Stop) -> bool:
+        """Wait for a slot; False where the task is to stop before there is one."""
+        if not self._free.locked():
+            return await self._free.acquire()
+        acquiring = asyncio.create_task(self._free.acquire())
+        try:
+            if await stop.asked.or_done(acquiring):
+                return True
+        except asyncio.CancelledError:
+            await self._forgo(acquiring)
+            raise
+        await self._forgo(acquiring)
+        return False
+
+    async def _forgo(self, acquiring: "asyncio.Task[bool]") -> None:
+        """Wait for a slot no longer, and give back one that came in this moment."""
+        acquiring.cancel()
+        await asyncio.wait({acquiring})
+        if not acquiring.cancelled():
+            self._free.release()
 
     async def _run(self, task: Task, source: str, observer: Observer, stop: Stop) -> Outcome:
         self._busy += 1

@@ -5,6 +5,7 @@ matches any more.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -144,18 +145,36 @@ class ClaimStore:
         return None
 
     async def claim_several(
-        self, queues: Sequence[str], holder: str, lease: timedelta = LEASE, *, most: int
+        self,
+        queues: Sequence[str],
+        holder: str,
+        lease: timedelta = LEASE,
+        *,
+        most: int,
+        shares: Mapping[str, int] = MappingProxyType({}),
     ) -> Sequence[Job]:
-        """Take up to ``most`` jobs from queues without limits, to run at once; empty where there is none.
+        """Take up to ``most`` jobs, and of a queue with a share no more than that, from queues without limits.
+
+        They run at once; empty where there is none.
 
         Two round trips whatever their number, it reads what comes
         next and takes of it what is still as it was. Times of what it returns are this process's.
         """
         with translated():
             found = await self._jobs.find(waiting(queues), VIEW).sort(BY_RANK).limit(most).to_list(most)
-        plain = [document for document in found if not document["cancel_requested"] and "start_before" not in document]
-        taken = await asyncio.gather(*(self._take_seen(document, holder, lease) for document in plain))
-        jobs = [job for job in taken if job]
+        taken: Counter[str] = Counter()
+        plain = []
+        for document in found:
+            queue = document["queue"]
+            if (
+                not document["cancel_requested"]
+                and "start_before" not in document
+                and taken[queue] < shares.get(queue, most)
+            ):
+                taken[queue] += 1
+                plain.append(document)
+        claimed = await asyncio.gather(*(self._take_seen(document, holder, lease) for document in plain))
+        jobs = [job for job in claimed if job]
         if jobs or not found:
             return jobs
         # All went to others, or what comes first may not be begun: let the server choose.
