@@ -17,7 +17,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import jobs
+from bench import claims, jobs
 from bench.load import Result, post, quantile
 from bench.stack import HERE, Stack, children, pss_megabytes, stack
 from heliograph.client import Client
@@ -48,6 +48,7 @@ def main() -> None:
         parts.start("bare", [*uvicorn, *quiet], "BARE_PORT")
         submissions(parts)
     jobs.main()
+    claims.main()
 
 
 def start_worker(parts: Stack) -> None:

@@ -61,7 +61,7 @@ class JobView(BaseModel):
     attempt: int = Field(description="Counts how often it was begun in this series")
     max_attempts: int
     priority: int
-    not_before: datetime | None
+    not_before: datetime | None = Field(description="Waits until then; after a failed attempt, the next one does")
     start_before: datetime | None
     timeout_seconds: float | None
     cancel_requested: bool
