@@ -1,7 +1,12 @@
 """Backends that ask their worker for something; child processes import them."""
 
 import asyncio
+import json
+import os
+import socket
+import struct
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +70,43 @@ def nested(parameters: Number, job: JobContext) -> int:
         return 0
     (child,) = job.wait([job.submit("nested", {"number": parameters.number - 1})])
     return int(child.result) + 1
+
+
+@backend(name="fat", version="1")
+def fat(parameters: Number, job: JobContext) -> str:
+    """Return almost as much as a result may hold."""
+    return str(parameters.number) + "x" * 900_000
+
+
+@backend(name="fat-parent", version="1")
+def fat_parent(parameters: Number, job: JobContext) -> int:
+    """Wait for more results than one message holds."""
+    children = [job.submit("fat", {"number": number}) for number in range(parameters.number)]
+    return sum(len(child.result) for child in job.wait(children))
+
+
+@backend(name="shuffled", version="1", retry=AT_ONCE)
+def shuffled(parameters: Nothing, job: JobContext) -> list[str]:
+    """Submit the same children in another order at each attempt."""
+    numbers = [1, 2, 2] if job.attempt == 1 else [2, 1, 2]
+    children = [job.submit("square", {"number": number}) for number in numbers]
+    if job.attempt == 1:
+        raise TransientError("once")
+    return sorted(children)
+
+
+@backend(name="forge", version="1")
+def forge(parameters: Number, job: JobContext) -> None:
+    """Write an end of its own to the worker, as pickled code could."""
+    forged = ("[", "[" * 100_000 + "]" * 100_000, '"\\ud800"', "1" * 29, "NaN")[parameters.number]
+    body = json.dumps({"type": "returned", "result": forged, "clean": False}).encode()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if entry.readlink().name.startswith("socket:"):
+                connection = socket.socket(fileno=os.dup(int(entry.name)))
+                if connection.family is socket.AF_UNIX:
+                    connection.sendall(struct.pack(">I", len(body)) + body)
+    time.sleep(60)
 
 
 @backend(name="wrong", version="1")
@@ -173,7 +215,7 @@ def listen(parameters: Number, job: JobContext) -> list[Any]:
 SOURCES = [
     f"{__name__}:{name}"
     for name in (
-        "square", "squares", "squares_async", "nested", "wrong", "again", "Telescope", "eat", "one_here", "hold",
-        "listen",
+        "square", "squares", "squares_async", "nested", "fat", "fat_parent", "shuffled", "forge", "wrong", "again",
+        "Telescope", "eat", "one_here", "hold", "listen",
     )
 ]  # fmt: skip

@@ -209,7 +209,7 @@ async def test_a_job_that_waits_for_one_that_failed_is_cancelled_and_can_be_run_
     await cancel(api, first)
     ended = await api.over(second)
     assert (ended["state"], ended["error"]["kind"]) == ("cancelled", "cancelled")
-    assert ended["error"]["message"] == f"the job {first['id'][-8:]}, which it waits for, was cancelled"
+    assert ended["error"]["message"] == f"the job {first['id']}, which it waits for, was cancelled"
     late = await api.submit(after=[first["id"]])
     assert late["state"] == "cancelled"
     await until(lambda: is_released(api, third))
@@ -289,7 +289,8 @@ async def test_a_job_sees_what_descends_from_it_alone(api: Api, children: Childr
     grandchild = await children.submit(child, 1, SUM)
     await api.jobs.update_one({"_id": child.id}, {"$set": {"state": "done", "result": '{"total": 5}'}})
     await JobStore(api.database).cancel(grandchild.id, ADA)
-    second, first = await children.states(parent, [grandchild.id, child.id])
+    assert await children.states(parent, [grandchild.id, child.id]) == [State.CANCELLED, State.DONE]
+    second, first = [await children.look_at(parent, each) for each in (grandchild.id, child.id)]
     assert (first.id, first.state, first.result, first.error) == (child.id, State.DONE, {"total": 5}, None)
     assert (second.id, second.is_over, second.result) == (grandchild.id, True, None)
     assert second.error is not None
@@ -297,3 +298,5 @@ async def test_a_job_sees_what_descends_from_it_alone(api: Api, children: Childr
     for stranger in (parent.id, new_id(), (await parent_of(api)).id):
         with pytest.raises(ValueError, match="none of this job's children"):
             await children.states(parent, [child.id, stranger])
+        with pytest.raises(ValueError, match="none of this job's children"):
+            await children.look_at(parent, stranger)

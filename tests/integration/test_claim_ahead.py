@@ -54,3 +54,22 @@ async def test_what_waits_for_a_slot_can_be_cancelled(api: Api, tmp_path: Path) 
     assert (over["state"], over["error"]["kind"]) == ("cancelled", "cancelled")
     gate.mkdir()
     assert [(await api.over(item["job"]))["state"] for item in items[:2]] == ["done"] * 2
+
+
+async def test_a_worker_that_closes_hands_back_at_once_what_waits_for_a_slot(mongodb_url: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    names = [source.removeprefix("tests.backends_for_tests.") for source in SOURCES]
+    async with open_api(mongodb_url) as api:
+        async with api.worker(tmp_path / "scratch", *names):
+            short = {"backend": "square", "parameters": {"number": 2}, "notify": False}
+            for item in (await api.ada.post("/v1/jobs/batch", json={"jobs": [short] * 30})).json()["items"]:
+                await api.over(item["job"])
+            long = {"backend": "hold", "parameters": {"folder": str(gate)}}
+            await api.ada.post("/v1/jobs/batch", json={"jobs": [long] * 2 + [short] * 12})
+
+            async def long_ones_run() -> bool:
+                return await api.stored(state="running", queue="hold") == 2
+
+            await until(long_ones_run)
+        left = [job async for job in api.jobs.find({"state": {"$ne": "done"}}, {"state": 1, "attempt": 1})]
+        assert [(job["state"], job["attempt"]) for job in left] == [("queued", 0)] * 14

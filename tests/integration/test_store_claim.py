@@ -183,3 +183,25 @@ async def test_of_several_no_more_of_a_queue_than_its_share(stores: Stores) -> N
         await stores.submit(queue=queue)
     claimed = await stores.claims.claim_several(["a", "b"], WORKER, most=4, shares={"a": 2})
     assert [job.queue for job in claimed] == ["a", "a", "b"]
+
+
+async def test_of_several_one_that_must_begin_in_time_comes_in_its_turn(stores: Stores) -> None:
+    for name, priority, hours in (("late", 9, -1), ("urgent", 5, 1), ("plain", 0, None)):
+        start_before = None if hours is None else datetime.now(UTC) + timedelta(hours=hours)
+        await stores.submit(name=name, priority=priority, start_before=start_before)
+    claimed = await stores.claims.claim_several([QUEUE], WORKER, most=3)
+    assert [job.name for job in claimed] == ["urgent", "plain"]
+    assert await stores.upkeep.expire_unstarted()
+
+
+async def test_whether_it_was_begun_before_in_its_series(stores: Stores) -> None:
+    job = await stores.submit()
+    first = await stores.claim()
+    assert not first.begun_before
+    await stores.finish(first, failed(hands_back=True))
+    (again,) = await stores.claims.claim_several([QUEUE], WORKER, most=2)
+    assert again.begun_before
+    assert (await stores.jobs.get(job.id)).begun_before
+    await stores.finish(again, done())
+    await stores.jobs.reopen(job.id, "ada")
+    assert not (await stores.claim()).begun_before

@@ -96,7 +96,7 @@ async def test_one_that_did_not_end_well_cancels_who_waits_for_it(stores: Stores
     assert cancelled.state is State.CANCELLED
     assert cancelled.error is not None
     assert cancelled.error.kind is ErrorKind.CANCELLED
-    assert cancelled.error.message == f"the job {bad.id[-8:]}, which it waits for, {end}"
+    assert cancelled.error.message == f"the job {bad.id}, which it waits for, {end}"
     assert [change.state for change in cancelled.history] == [State.QUEUED, State.CANCELLED]
     assert await stores.told(job) == ["queued", "cancelled"]
     assert await stores.followers.release([bad.id, good.id]) == Released(queues=frozenset({QUEUE}))

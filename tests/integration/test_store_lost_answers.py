@@ -209,6 +209,19 @@ async def test_a_lost_lease_taken_back(line: Line, far: Stores, stores: Stores) 
     await assert_story(stores, job, "queued", "running", "queued")
 
 
+async def test_claims_of_several_whose_answers_never_came_are_found_again(
+    line: Line, far: Stores, stores: Stores
+) -> None:
+    submitted = {(await stores.submit(max_attempts=1)).id for _ in range(8)}
+    line.lose("update", times=2)  # as often as it is tried
+    with pytest.raises(StoreUnavailableError):
+        await far.claims.claim_several([QUEUE], WORKER, most=8)
+    ours = await far.claims.recover()
+    assert {job.id for job in ours} == submitted
+    assert all([await far.finish(job, done()) for job in ours])
+    assert await far.claims.recover() == []
+
+
 async def test_everything_at_once_over_a_bad_line(line: Line, far: Stores, stores: Stores) -> None:
     jobs = await asyncio.gather(*(stores.submit() for _ in range(30)))
     losses = []

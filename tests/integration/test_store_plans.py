@@ -114,7 +114,8 @@ async def children(stores: Stores) -> None:
     trees = TreeStore(stores.database)
     assert await trees.to_cancel(root.id) == [child.id]
     assert (await trees.relatives([root.id])).keys() == {root.id}
-    assert (await trees.outcomes(root.id, [child.id])).keys() == {child.id}
+    assert (await trees.states(root.id, [child.id])).keys() == {child.id}
+    assert await trees.outcome(root.id, child.id)
 
 
 async def counted(stores: Stores) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from heliograph_worker.catalogue import Catalogue
 from tests.backends_for_tests.asking import SOURCES
@@ -16,11 +17,15 @@ from tests.parts.notifier import until
 LINK_KEY = "a key that signs links, of the tests and of nothing else"
 
 
-@pytest.fixture
-async def api(mongodb_url: str, tmp_path: Path) -> AsyncIterator[Api]:
-    """An api and a worker of two slots, at work."""
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """An api and a worker of two slots, at work for all of these tests."""
     names = [source.removeprefix("tests.backends_for_tests.") for source in SOURCES]
-    async with open_api(mongodb_url, link_keys=(LINK_KEY,)) as api, api.worker(tmp_path / "scratch", *names):
+    scratch = tmp_path_factory.mktemp("questions") / "scratch"
+    async with open_api(mongodb_url, link_keys=(LINK_KEY,)) as api, api.worker(scratch, *names):
         yield api
 
 
@@ -40,7 +45,7 @@ async def test_children_do_the_work_of_their_parent(api: Api) -> None:
     assert [(child["name"], child["owner"], child["state"]) for child in made] == [
         (f"part {number}", over["owner"], "done") for number in range(5)
     ]
-    assert {event.data.id for event in api.told} == {over["id"]}  # nobody is told of the children
+    assert not {event.data.id for event in api.told} & {child["id"] for child in made}  # nobody is told of those
 
 
 async def test_an_asynchronous_parent_hears_how_its_children_ended(api: Api) -> None:
@@ -75,6 +80,22 @@ async def test_a_later_attempt_finds_what_it_remembered_and_the_children_it_had(
     assert result["before"] == {"attempt": 1, "child": result["child"]}
     assert result["now"] == {"attempt": 2, "child": result["child"]}
     assert [child["id"] for child in await children(api, over)] == [result["child"]]
+
+
+async def test_a_later_attempt_gets_the_same_children_in_whatever_order(api: Api) -> None:
+    over = await run(api, "shuffled")
+    assert sorted(child["id"] for child in await children(api, over)) == over["result"]
+    assert len(set(over["result"])) == 3
+
+
+async def test_results_of_children_are_fetched_one_by_one(api: Api) -> None:
+    assert (await run(api, "fat-parent", number=20))["result"] == 10 * 900_001 + 10 * 900_002
+
+
+@pytest.mark.parametrize("number", range(5))
+async def test_an_end_that_a_backend_forges_ends_its_job_once(api: Api, number: int) -> None:
+    over = await run(api, "forge", number=number)
+    assert (over["state"], over["attempt"], over["error"]["kind"]) == ("failed", 1, "fatal")
 
 
 async def test_a_new_series_remembers_nothing(api: Api) -> None:
@@ -148,5 +169,5 @@ async def test_a_backend_that_is_paused_is_not_begun_until_it_is_resumed(api: Ap
     assert (await api.over(job))["result"] == 9
 
 
-def test_the_catalogue_of_these_is_whole() -> None:
+async def test_the_catalogue_of_these_is_whole() -> None:
     assert not Catalogue.of(SOURCES).broken

@@ -13,7 +13,7 @@ from heliograph.callbacks import Callbacks
 from heliograph.errors import HeliographError
 from heliograph.jobs.children import Children
 from heliograph.jobs.model import Job
-from heliograph.jobs.states import OVER
+from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store import ClaimStore
 from heliograph.storage import StoreUnavailableError
 from heliograph_worker.protocol import Topic
@@ -42,7 +42,7 @@ class Answers:
         self._job = job
         self._token = job.lease.token
         self._by = answerers
-        self._expires = datetime.now(UTC) + (timeout or LONGEST_CALLBACKS)
+        self._lasts = timeout or LONGEST_CALLBACKS
 
     async def answer(self, topic: Topic, content: Any) -> Any:
         """Return the answer, a JSON value, however long the database takes.
@@ -68,9 +68,11 @@ class Answers:
             case Topic.SUBMIT:
                 return await self._submit(content["number"], content["body"])
             case Topic.CHILDREN:
-                return await self._states(content["ids"], waits=content["waits"])
+                return await self._states(content)
+            case Topic.CHILD:
+                return await self._child(content)
             case Topic.CALLBACK_URL:
-                return self._callbacks().url_for(self._job, self._token, self._expires)
+                return self._callbacks().url_for(self._job, self._token, datetime.now(UTC) + self._lasts)
             case Topic.NEXT_CALLBACK:
                 return await self._next_callback(content)
             case Topic.STOP_REASON:
@@ -84,21 +86,23 @@ class Answers:
         except HeliographError as error:
             raise UsageError(error.message) from error
 
-    async def _states(self, ids: list[str], *, waits: bool) -> list[dict[str, Any]]:
+    async def _states(self, ids: list[str]) -> list[State]:
         try:
             found = await self._children().states(self._job, ids)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        self._by.waits(self._token, waits and any(child.state not in OVER for child in found))
-        return [
-            {
-                "id": child.id, "state": child.state, "result": child.result,
-                "error": {
-                    "kind": child.error.kind, "message": child.error.message, "traceback": child.error.traceback,
-                } if child.error else None,
-            }
-            for child in found
-        ]  # fmt: skip
+        self._by.waits(self._token, any(state not in OVER for state in found))
+        return found
+
+    async def _child(self, child: str) -> dict[str, Any]:
+        self._by.waits(self._token, False)
+        try:
+            found = await self._children().look_at(self._job, child)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        error = found.error
+        told = {"kind": error.kind, "message": error.message, "traceback": error.traceback} if error else None
+        return {"id": found.id, "state": found.state, "result": found.result, "error": told}
 
     async def _next_callback(self, seen: int) -> dict[str, Any] | None:
         found = await self._callbacks().next(self._job, self._token, seen)

@@ -15,6 +15,7 @@ import structlog
 from heliograph import faults
 from heliograph.backends import Backend
 from heliograph.bus.port import Bus, BusUnavailableError
+from heliograph.errors import InvalidInputError
 from heliograph.jobs.model import Artifact, Job, JobError
 from heliograph.jobs.progress import progress_event
 from heliograph.jobs.states import ErrorKind, State
@@ -143,6 +144,10 @@ class Attempt:
         while True:
             try:
                 return await self._claims.finish(self._job.id, self._token, finish, self._worker)
+            except InvalidInputError as error:
+                finish = Finish(
+                    State.FAILED, error=JobError(ErrorKind.FATAL, f"its end cannot be kept: {error.message}")
+                )
             except StoreUnavailableError:
                 _log.debug("a result waits for the database", job=self._job.id)
                 await asyncio.sleep(RETRY_SECONDS)

@@ -24,6 +24,8 @@ class Claiming:
 
     async def claim(self, room: Room) -> Sequence[Job]:
         """Return what is ours now; empty where nothing is eligible. A job that its claim ended is among it as well."""
+        if recovered := await self._claims.recover():
+            return recovered
         limits = await self._rules.open()
         queues = [queue for queue in room.queues if queue in limits]
         if not queues:

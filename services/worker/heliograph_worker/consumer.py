@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 IDLE_SECONDS = 2.0  # without a hint, work is found this late
 FULL_SECONDS = 1.0  # a worker that is full for so long leaves the hints to others
 RETRY_SECONDS = 0.5
-PATIENCE_SECONDS = 1.0  # so long a job waits here for a slot; another worker may have one
+PATIENCE_SECONDS = 0.3  # so long a job waits here for a slot; another worker may have one
 
 RUNNING = Gauge("heliograph_worker_running_jobs", "Jobs that run now")
 ENDED = Counter("heliograph_worker_attempts_total", "Attempts that ended", ("backend", "outcome"))
@@ -126,6 +126,7 @@ class Consumer:
         result) or ``attempt.HAND_BACK_SECONDS`` (that a job was handed back) is given up, and the lease runs out.
         """
         self._closes = True
+        self._pass_on_waiting()
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=seconds)
         self._closing.set()
@@ -167,6 +168,11 @@ class Consumer:
         """Hand back what was claimed ahead of a slot that did not come: the jobs before it are long after all."""
         if not self._capacity.has_begun(token):
             self._pool.stop(token, StopReason.SHUTDOWN)
+
+    def _pass_on_waiting(self) -> None:
+        """Hand back all that waits here for a slot."""
+        for job in self._jobs:
+            self._pass_on(job.get_name())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
@@ -221,7 +227,7 @@ class Consumer:
                 token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
                 parameters=job.parameters, inputs=inputs, owner=job.owner, timeout=timeout_of(job, backend),
                 remembered=job.remembered, memory=backend.memory if backend else None,
-                asks_first=bool(backend and backend.reconcile and (job.attempt > 1 or job.remembered)),
+                asks_first=bool(backend and backend.reconcile and job.begun_before),
             )  # fmt: skip
             return await self._pool.run(task, attempt, partial(self._capacity.has_slot, task.token))
 
@@ -254,6 +260,7 @@ class Consumer:
         """Take note that a job waits for its children, or no longer does."""
         if self._capacity.wait(token, waits=waits):
             if waits:
+                self._pass_on_waiting()  # the slot is for descendants alone
                 self._pool.lend(token)
             self._slot_freed.set()
             self._look_again.set()

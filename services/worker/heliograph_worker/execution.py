@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from heliograph.backends.errors import BackendError
-from heliograph.backends.failures import ran_too_long
+from heliograph.backends.errors import BackendError, FatalError
+from heliograph.backends.failures import clean, ran_too_long
+from heliograph.backends.result import as_json
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
 from heliograph_worker.folder import Folder
@@ -26,6 +27,7 @@ from heliograph_worker.protocol import (
     Returned,
     Run,
     Topic,
+    frame,
 )
 from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
@@ -156,12 +158,12 @@ class Execution:
                 found = self._stop_reason
             else:
                 found = await self._observer.answer(question.topic, json.loads(question.content))
-            answer = Answer(content=json.dumps(found))
+            answer = frame(Answer(content=json.dumps(found)))
         except BackendError as error:
-            answer = Answer(error=str(error), kind=error.kind)
+            answer = frame(Answer(error=clean(str(error), 2_000), kind=error.kind))
         except Exception as error:  # noqa: BLE001 - a defect here must not leave a thread of the job waiting for ever
             _log.exception("a job's question failed", job=self._task.job, topic=question.topic)
-            answer = Answer(error=f"the worker could not answer: {error}")
+            answer = frame(Answer(error=f"the worker could not answer: {clean(str(error), 500)}"))
         await self._child.answer(answer)
 
     def _message(self) -> Run:
@@ -189,7 +191,10 @@ class Execution:
             return _failed(ErrorKind.FATAL, f"the backend's process ended {describe_end(await self._child.wait())}")
         self.reusable = report.clean and not self._child.left_something()
         if isinstance(report, Returned):
-            return Outcome(OutcomeKind.DONE, result=json.loads(report.result))
+            try:  # once more, for a backend can reach the socket on which its process says this
+                return Outcome(OutcomeKind.DONE, result=json.loads(as_json(json.loads(report.result))))
+            except (ValueError, RecursionError, FatalError) as error:
+                return _failed(ErrorKind.FATAL, f"the backend's process told of no result: {clean(str(error), 500)}")
         if report.kind is ErrorKind.CANCELLED:
             return Outcome(OutcomeKind.STOPPED)  # by a signal that reached it before us, as when a system shuts down
         return _failed(report.kind, report.message, report.traceback)

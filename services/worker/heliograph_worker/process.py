@@ -18,7 +18,6 @@ from heliograph_worker.process_tree import children
 from heliograph_worker.protocol import (
     HEADER,
     MAX_FRAME,
-    Answer,
     FromChild,
     ProtocolError,
     Ready,
@@ -127,10 +126,10 @@ class ChildProcess:
         sent = socket.send_fds(self._control, [data], [pipe])  # the socket is empty between jobs: takes a part at least
         await asyncio.get_running_loop().sock_sendall(self._control, data[sent:])
 
-    async def answer(self, answer: Answer) -> None:
-        """Answer what the job asked."""
+    async def answer(self, data: bytes) -> None:
+        """Answer what the job asked, with one message."""
         with suppress(OSError):  # it has gone meanwhile, which `receive` tells
-            await asyncio.get_running_loop().sock_sendall(self._control, frame(answer))
+            await asyncio.get_running_loop().sock_sendall(self._control, data)
 
     async def receive(self) -> FromChild | None:
         """Wait for the next message; None where the child, and all that descends from it, has ended.

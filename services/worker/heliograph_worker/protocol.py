@@ -78,7 +78,8 @@ class Topic(StrEnum):
 
     REMEMBER = "remember"  # names and values to keep with the job
     SUBMIT = "submit"  # a child: its number among this job's, and the submission
-    CHILDREN = "children"  # ids: how they are now
+    CHILDREN = "children"  # ids: their states, for a job that waits until all are over
+    CHILD = "child"  # an id: how it is now, with its result
     CALLBACK_URL = "callback-url"
     STOP_REASON = "stop-reason"
     NEXT_CALLBACK = "next-callback"  # the number of the last one seen

@@ -128,8 +128,8 @@ class JobContext(Protocol):
     def submit(self, backend: str, parameters: Mapping[str, Any], **fields: Any) -> str:
         """Submit a job under this one, for the same owner, and return its id; it is stored when this returns.
 
-        The same child of a later attempt is the same job: a repeat of the n-th submission with the same content
-        returns the id that the earlier attempt got.
+        The same child of a later attempt is the same job: the n-th submission of the same content returns the id that
+        the earlier attempt got for it, in whatever order they come.
 
         Parameters
         ----------

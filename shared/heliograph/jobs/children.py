@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
+from typing import Any, NoReturn
 
 from heliograph.admission.intake import Intake
 from heliograph.backends.context import ChildJob
@@ -10,6 +10,7 @@ from heliograph.errors import InvalidInputError
 from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Role
 from heliograph.jobs.model import Job
+from heliograph.jobs.states import State
 from heliograph.jobs.store.trees import TreeStore
 from heliograph.json_text import canonical_json
 from heliograph.notices.claims import email_claims
@@ -31,8 +32,8 @@ class Children:
         parent
             The job that submits.
         number
-            Counts the submissions of an attempt. A later attempt of the same series that submits the same under the
-            same number gets the same job.
+            Counts the submissions of the same content in an attempt. A later attempt of the same series that submits
+            the same as often gets the same jobs.
         body
             A submission. Its group is the parent's unless it names one, and nobody is told of it unless it says so.
 
@@ -55,8 +56,8 @@ class Children:
         )
         return job
 
-    async def states(self, parent: Job, ids: Iterable[str]) -> list[ChildJob]:
-        """Return how these descendants of ``parent`` are now, in their order.
+    async def states(self, parent: Job, ids: Iterable[str]) -> list[State]:
+        """Return the states of these descendants of ``parent`` now, in their order.
 
         Raises
         ------
@@ -64,10 +65,19 @@ class Children:
             One of them is none.
         """
         wanted = list(ids)
-        found = await self._trees.outcomes(parent.id, wanted)
-        if strange := [each for each in wanted if each not in found]:
-            raise ValueError(f"the job {strange[0]} is none of this job's children")
-        return [ChildJob(each, found[each].state, found[each].result, found[each].error) for each in wanted]
+        found = await self._trees.states(parent.id, wanted)
+        return [found[each] if each in found else _refuse(each) for each in wanted]
+
+    async def look_at(self, parent: Job, child: str) -> ChildJob:
+        """Return how a descendant of ``parent`` is now, with its result; raises as ``states`` does."""
+        found = await self._trees.outcome(parent.id, child)
+        if found is None:
+            _refuse(child)
+        return ChildJob(child, found.state, found.result, found.error)
+
+
+def _refuse(child: str) -> NoReturn:
+    raise ValueError(f"the job {child} is none of this job's children")
 
 
 def _submitter(parent: Job) -> Identity:

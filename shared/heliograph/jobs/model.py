@@ -74,7 +74,7 @@ class Job:
     state, ``series`` the runs from first queued to over, ``attempt`` the claims within a series. ``ancestors`` begins
     at the root of its tree and ends with its ``parent``. Of the jobs that it comes ``after``, it still ``waits_for``
     some. ``roles`` are those of its submitter, and so of what it submits itself; ``remembered`` is what its backend
-    keeps.
+    keeps. ``begun_before`` says, of a job that is held, that an earlier attempt of its series was begun.
     """
 
     id: str
@@ -107,6 +107,7 @@ class Job:
     artifacts: tuple[Artifact, ...] = ()
     inputs: tuple[str, ...] = ()
     cancel_requested: bool = False
+    begun_before: bool = False
     not_before: datetime | None = None
     start_before: datetime | None = None
     timeout_seconds: float | None = None

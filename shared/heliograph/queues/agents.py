@@ -186,7 +186,8 @@ class Agents:
         if what is Step.BEGIN:
             made = await self._store.begin(job.id, report.token, told.progress, _holder(job))
         else:
-            finish = finish_of(told, job.attempt, random.random())  # noqa: S311 - jitter
+            chance = random.random()  # noqa: S311 - jitter
+            finish = finish_of(told, job.attempt, chance, is_wished=job.cancel_requested)
             made = await self._store.finish(job.id, finish, report, _holder(job))
         if made is not None:
             self._relay.nudge(job.id)

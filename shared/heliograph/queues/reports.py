@@ -65,13 +65,16 @@ def step(standing: Standing, report: Report, state: State | None) -> Step:
     return Step.BEGIN if state is State.RUNNING else Step.END
 
 
-def finish_of(told: Told, attempt: int, chance: float) -> Finish:
+def finish_of(told: Told, attempt: int, chance: float, *, is_wished: bool = False) -> Finish:
     """Return how a report ends an attempt; after a transient error it is tried again, where attempts are left.
 
-    ``chance``, drawn from 0..1, spreads what failed together.
+    ``chance``, drawn from 0..1, spreads what failed together. ``is_wished`` says that somebody asked for it to stop.
     """
     assert told.state is not None, "a report that ends nothing"
     message = told.progress.message
+    if told.state is State.CANCELLED and not is_wished:
+        error = JobError(ErrorKind.CANCELLED, message or "its agent stopped it")
+        return Finish(told.state, error=error, message=message)
     if told.state is not State.FAILED:
         return Finish(told.state, result=told.result, message=message)
     error = told.error or JobError(ErrorKind.FATAL, message or "its agent reported a failure")

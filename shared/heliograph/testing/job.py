@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -146,7 +147,8 @@ class FakeJob:
     def submit(self, backend: str, parameters: Mapping[str, Any], **fields: Any) -> str:
         """Submit a child, whose end is as planned in ``children``."""
         with self._lock:
-            child = submission_of(self.id, len(self.submitted), backend, parameters, fields)
+            numbered = (submission_of(self.id, number, backend, parameters, fields) for number in count())
+            child = next(each for each in numbered if each not in self.submitted)
             if backend not in self._planned:
                 known = ", ".join(sorted(self._planned)) or "none"
                 raise UsageError(f"backend: there is no backend {backend} (in this test's children: {known})")

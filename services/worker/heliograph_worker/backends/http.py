@@ -83,8 +83,9 @@ class _Exchange:
             self._remember(accepted)
             return self._wait(accepted.status_url, calls_back=callback_url is not None)
         except Cancelled:
-            # Where its worker closes, the job comes back, and asks how far its data server has come.
-            if job.stop_reason != "shutdown" and (heard := self._server.stop(accepted)) is not None:
+            # Where its worker closes, the job comes back, and asks how far its data server has come, if it can ask.
+            comes_back = job.stop_reason == "shutdown" and accepted.status_url is not None
+            if not comes_back and (heard := self._server.stop(accepted)) is not None:
                 job.log(f"heliograph: {self._server.host} {'was told' if heard else 'could not be told'} to stop")
             raise
 

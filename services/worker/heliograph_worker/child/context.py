@@ -5,6 +5,7 @@ import math
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from heliograph.backends.errors import UsageError
 from heliograph.backends.failures import clean
 from heliograph.backends.telling import LONGEST_STAGE, progress_of, remembered_json, submission_json
 from heliograph.jobs.model import JobError
-from heliograph.jobs.states import ErrorKind, State
+from heliograph.jobs.states import OVER, ErrorKind, State
 from heliograph_worker.child.channel import Channel
 from heliograph_worker.child.stopping import Stopping
 from heliograph_worker.folder import Folder
@@ -42,7 +43,7 @@ class ChildContext:
         self._stopping = stopping
         self._remembered: dict[str, Any] = json.loads(run.remembered)
         self._made = 0
-        self._submitted = 0
+        self._submitted: Counter[str] = Counter()  # by their content
         self._callbacks_seen = 0
         self._lock = threading.Lock()
         self._allowance = _Allowance()
@@ -124,19 +125,20 @@ class ChildContext:
     def submit(self, backend: str, parameters: Mapping[str, Any], **fields: Any) -> str:
         """Submit a child; see ``JobContext``."""
         body = json.loads(submission_json({"backend": backend, "parameters": dict(parameters), **fields}))
+        content = json.dumps(body, sort_keys=True)
         with self._lock:
-            self._submitted += 1
-            number = self._submitted
+            self._submitted[content] += 1
+            number = self._submitted[content]
         return str(self._channel.ask(Topic.SUBMIT, {"number": number, "body": body}))
 
     def wait(self, jobs: Iterable[str], *, timeout: timedelta | None = None) -> list[ChildJob]:
         """Wait for children; see ``JobContext``."""
         ids = list(jobs)
         for _ in _looks(timeout):
-            children = [_child(found) for found in self._children(ids)]
-            if all(child.is_over for child in children):
-                return children
-        return [_child(found) for found in self._children(ids, waits=False)]
+            if all(State(state) in OVER for state in self._states(ids)):
+                break
+        # One by one, for each may bring a result of a megabyte; this also says that nobody waits any more.
+        return [_child(self._channel.ask(Topic.CHILD, each)) for each in ids]
 
     def next_callback(self, timeout: timedelta | None = None) -> Callback | None:
         """Wait for what an outside system tells; see ``JobContext``."""
@@ -146,9 +148,9 @@ class ChildContext:
                 return Callback(found["body"], datetime.fromisoformat(found["at"]))
         return None
 
-    def _children(self, ids: list[str], *, waits: bool = True) -> list[dict[str, Any]]:
+    def _states(self, ids: list[str]) -> list[str]:
         try:
-            found: list[dict[str, Any]] = self._channel.ask(Topic.CHILDREN, {"ids": ids, "waits": waits})
+            found: list[str] = self._channel.ask(Topic.CHILDREN, ids)
         except UsageError as error:
             raise ValueError(str(error)) from None
         return found

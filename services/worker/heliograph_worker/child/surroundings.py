@@ -1,17 +1,21 @@
 """What a job may change of its process without leaving anything running: put back before the next one."""
 
 import os
+import resource
 import signal
 
 # What ``signal.getsignal`` wraps, which makes an enum of each answer: 64 of them took a third of a short job.
 from _signal import getsignal as _getsignal  # type: ignore[import-not-found] # it ships no types
 from contextlib import suppress
 
+_LIMITS = tuple(
+    getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_DATA"
+)
 _SIGNALS = tuple(int(number) for number in signal.valid_signals())
 
 
 class Surroundings:
-    """The environment, the umask, timers, blocked signals and signal handlers, as they were when last kept."""
+    """The environment, the umask, timers, limits, blocked signals and signal handlers, as they were when last kept."""
 
     def __init__(self) -> None:
         self.keep()
@@ -23,6 +27,7 @@ class Surroundings:
         os.umask(self._umask)
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._handlers = _handlers()
+        self._limits = _limits()
 
     def restore(self) -> bool:
         """Make them as they were; return whether that could be done."""
@@ -37,8 +42,13 @@ class Surroundings:
         if os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
-        return _handlers() == self._handlers
+        return _handlers() == self._handlers and _limits() == self._limits
 
 
 def _handlers() -> "dict[int, signal._HANDLER]":
     return {number: _getsignal(number) for number in _SIGNALS}
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Return the limits of the process, without that of its memory, which is set for each job."""
+    return [resource.getrlimit(number) for number in _LIMITS]

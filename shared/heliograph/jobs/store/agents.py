@@ -112,10 +112,11 @@ class AgentStore:
     async def renew(self, identifier: str, token: str, scope: Scope = EVERYTHING) -> Beat | None:
         """Renew a lease on a job within a scope; None where it is lost."""
         where = {**_held(identifier, token), **within(scope)}
+        seen = {"$cond": [{"$eq": ["$lease.ms", None]}, NOW, "$updated_at"]}  # of a lease without end, the only sign
         wanted = {"lease.until": 1, "cancel_requested": 1}
         with translated():
             found = await self._jobs.find_one_and_update(
-                where, [{"$set": {"lease.until": _RENEWED}}], wanted, return_document=True
+                where, [{"$set": {"lease.until": _RENEWED, "updated_at": seen}}], wanted, return_document=True
             )
         return Beat(found["lease"]["until"], found["cancel_requested"]) if found else None
 

@@ -35,7 +35,7 @@ EXPIRED = literal(error_document(JobError(ErrorKind.EXPIRED, "it was not begun i
 # What belongs to one series, gone when the next one begins.
 _OF_SERIES = (
     "result", "error", "artifacts", "started_at", "message", "not_before", "start_before", "cancel_requested_by",
-    "remembered", "reported", "waits_for",
+    "remembered", "reported", "waits_for", "begun_before",
 )  # fmt: skip
 
 

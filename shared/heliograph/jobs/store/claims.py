@@ -6,7 +6,7 @@ matches any more.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
 from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, Target, end_or_requeue, to
 from heliograph.jobs.store.documents import artifact_document, error_document, to_job
+from heliograph.jobs.store.doubts import Doubts
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.jobs.store.jobs import VIEW
@@ -42,6 +43,7 @@ NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
 # Between batches of several writes. A batch costs the server a flush of its journal and 0.7 ms of CPU before its first
 # operation: one change of state alone takes 1 ms, and 0.3 ms among 32.
 PACE_SECONDS = 0.02
+MOST_AT_ONCE = 64
 _CLAIM_TRIES = 8  # each loses to somebody else's claim from a limited queue in the same milliseconds
 
 
@@ -81,6 +83,8 @@ class ClaimStore:
         self._lanes = Lanes(self._jobs)
         self._updates: Batcher[Update, bool] = Batcher(self._update_batch, pace_seconds=PACE_SECONDS)
         self._begins: Batcher[Update, bool] = Batcher(self._update_batch)  # several come at once, and are waited for
+        self._doubts = Doubts(self._jobs)
+        self._most_at_once = MOST_AT_ONCE  # lower where others take the same
 
     async def claim(
         self,
@@ -123,7 +127,21 @@ class ClaimStore:
         DuplicateError
             A held job was claimed under this ``request`` already.
         """
-        claiming = partial(_claiming, holder, lease, into, request=request, is_last=is_last)
+        token = new_token()
+        claiming = partial(_claiming, holder, lease, into, request=request, is_last=is_last, token=token)
+        try:
+            return await self._claim(queues, limits, below, claiming)
+        except StoreUnavailableError:
+            self._doubts.note(token)
+            raise
+
+    async def _claim(
+        self,
+        queues: Sequence[str],
+        limits: Mapping[str, Limits],
+        below: Sequence[str],
+        claiming: Callable[..., ChangePlan],
+    ) -> Job | None:
         limited = {queue: limits[queue] for queue in queues if _is_limited(limits.get(queue))}
         plan = claiming()
         if not limited:
@@ -155,31 +173,39 @@ class ClaimStore:
     ) -> Sequence[Job]:
         """Take up to ``most`` jobs, and of a queue with a share no more than that, from queues without limits.
 
-        They run at once; empty where there is none.
-
-        Two round trips whatever their number, it reads what comes
-        next and takes of it what is still as it was. Times of what it returns are this process's.
+        They run at once; empty where there is none. Two round trips whatever their number: it reads what comes next and
+        takes of it what is still as it was. Where others take the same, it goes on with fewer. Times of what it returns
+        are this process's.
         """
+        most = min(most, self._most_at_once)
+        if most == 1:
+            self._most_at_once = 2
+            job = await self.claim(queues, holder, lease)
+            return [job] if job else []
         with translated():
             found = await self._jobs.find(waiting(queues), VIEW).sort(BY_RANK).limit(most).to_list(most)
         taken: Counter[str] = Counter()
         plain = []
         for document in found:
             queue = document["queue"]
-            if (
-                not document["cancel_requested"]
-                and "start_before" not in document
-                and taken[queue] < shares.get(queue, most)
-            ):
+            if not document["cancel_requested"] and taken[queue] < shares.get(queue, most):
                 taken[queue] += 1
                 plain.append(document)
-        claimed = await asyncio.gather(*(self._take_seen(document, holder, lease) for document in plain))
-        jobs = [job for job in claimed if job]
+        tries = (self._take_seen(document, holder, lease) for document in plain)
+        claimed = await asyncio.gather(*tries, return_exceptions=True)
+        jobs = [job for job in claimed if isinstance(job, Job)]
+        if not jobs and (error := next((each for each in claimed if isinstance(each, BaseException)), None)):
+            raise error
+        self._most_at_once = max(1, most // 2) if 2 * len(jobs) < len(plain) else min(MOST_AT_ONCE, 2 * most)
         if jobs or not found:
             return jobs
         # All went to others, or what comes first may not be begun: let the server choose.
         job = await self.claim(queues, holder, lease)
         return [job] if job else []
+
+    async def recover(self) -> Sequence[Job]:
+        """Return jobs that were claimed here although the answer did not come; nobody would begin them for a lease."""
+        return await self._doubts.settle()
 
     async def _take_seen(self, document: Document, holder: str, lease: timedelta) -> Job | None:
         """Take a job that nobody has changed since it was read."""
@@ -187,13 +213,20 @@ class ClaimStore:
         plan = _claiming(holder, lease, State.RUNNING, token=token)
         where = {"_id": document["_id"], "state": State.QUEUED.value, "due": True, "seq": document["seq"],
                  "cancel_requested": False}  # fmt: skip
+        if "start_before" in document:
+            where["$expr"] = {"$gt": ["$start_before", NOW]}
         update = encoded_update(document["_id"], plan.condition(where), plan.pipeline(), change=plan.id)
-        if not await self._begins.submit(document["_id"], update, update.size):
-            return None
+        try:
+            if not await self._begins.submit(document["_id"], update, update.size):
+                return None
+        except StoreUnavailableError:
+            self._doubts.note(token)
+            raise
         now = datetime.now(UTC)
         return replace(
             to_job(document), state=State.RUNNING, seq=document["seq"] + 1, attempt=document["attempt"] + 1,
             lease=Lease(holder, token, now + lease), started_at=now, updated_at=now, message=None,
+            begun_before="started_at" in document,
         )  # fmt: skip
 
     async def _take(self, where: Mapping[str, Any], plan: ChangePlan) -> Job | None:
@@ -280,6 +313,7 @@ def _claiming(
         "attempt": {"$add": ["$attempt", when(begins, 1, 0)]},
         "lease": when(begins, lease_field, REMOVE),
         "started_at": when({"$eq": [TARGET, State.RUNNING.value]}, NOW, "$started_at"),
+        "begun_before": {"$eq": [{"$type": "$started_at"}, "date"]},
         "message": REMOVE,
         "error": when(begins, "$error", when("$cancel_requested", CANCELLED, EXPIRED)),
     }  # fmt: skip

@@ -71,6 +71,7 @@ def to_job(document: Mapping[str, Any]) -> Job:
         artifacts=tuple(Artifact(**artifact) for artifact in document.get("artifacts", ())),
         inputs=tuple(document["inputs"]), notify=document["notify"], ancestors=tuple(document.get("ancestors", ())),
         after=tuple(document.get("after", ())), waits_for=tuple(document.get("waits_for", ())),
+        begun_before=document.get("begun_before", False),
         roles=tuple(document.get("roles", ())), remembered=orjson.loads(document.get("remembered", "{}")),
         lease=Lease(lease["holder"], lease["token"], lease["until"]) if lease else None,
         history=tuple(to_change(entry) for entry in document.get("history", ())),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from heliograph.abreast import abreast
-from heliograph.ids import short_id
 from heliograph.jobs.model import AfterCondition, JobError
 from heliograph.jobs.states import ACTIVE, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
@@ -151,7 +150,7 @@ class FollowerStore:
         return Released(tuple(job for job in ended if job), free)
 
     async def _end(self, follower: str, predecessor: str, how: str) -> str | None:
-        error = JobError(ErrorKind.CANCELLED, f"the job {short_id(predecessor)}, which it waits for, {how}")
+        error = JobError(ErrorKind.CANCELLED, f"the job {predecessor}, which it waits for, {how}")
         plan = ChangePlan(BY, to(State.CANCELLED), {"error": literal(error_document(error))})
         # Reopened meanwhile, it is queued as well, and waits for nobody.
         where = {"_id": follower, "state": State.QUEUED.value, "waits_for": predecessor}

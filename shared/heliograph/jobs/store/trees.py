@@ -86,12 +86,18 @@ class TreeStore:
             found = await self._jobs.find(where, {"_id": 1}).limit(PAGE).to_list(PAGE)
         return [row["_id"] for row in found]
 
-    async def outcomes(self, job: str, descendants: Iterable[str]) -> dict[str, Outcome]:
-        """Return what became of those of these jobs that descend from ``job``."""
+    async def states(self, job: str, descendants: Iterable[str]) -> dict[str, State]:
+        """Return the states of those of these jobs that descend from ``job``."""
         wanted = {"_id": {"$in": list(descendants)}, "ancestors": job}
         with translated():
-            found = self._jobs.find(wanted, {"state": 1, "result": 1, "error": 1})
-            return {row["_id"]: _outcome(row) async for row in found}
+            return {row["_id"]: State(row["state"]) async for row in self._jobs.find(wanted, {"state": 1})}
+
+    async def outcome(self, job: str, descendant: str) -> Outcome | None:
+        """Return what became of a job, if it descends from ``job``."""
+        wanted = {"_id": descendant, "ancestors": job}
+        with translated():
+            row = await self._jobs.find_one(wanted, {"state": 1, "result": 1, "error": 1})
+        return _outcome(row) if row else None
 
 
 def _outcome(row: dict[str, Any]) -> Outcome:
