@@ -17,8 +17,8 @@ export PYTHON
 demo: $(product) ## run one job on real data from submission to mail, and show what came of it
 	@$(run) -m heliograph_standalone demo
 
-up: $(product) ## run all services in one process, until Ctrl-C; api at http://127.0.0.1:8000/docs
-	@$(run) -m heliograph_standalone up
+up: $(product) ## run all services in one process, until Ctrl-C; api on port 8000, or PORT=8001
+	@$(run) -m heliograph_standalone up $(if $(PORT),--port $(PORT))
 
 test: test-parts $(tests) ## run the tests; PYTEST_ARGS='-k name' for some of them
 	@$(run) -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)

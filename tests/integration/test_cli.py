@@ -153,6 +153,72 @@ async def test_a_token_is_minted_with_claims(api: Api) -> None:
     assert "too short" in await run(api, "token", ADA, "--key", "short", code=2)
 
 
+async def test_a_token_is_signed_with_the_key_that_is_kept_here(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HELIOGRAPH_SIGNING_KEYS", raising=False)
+    assert "give --key" in await run(api, "token", ADA, code=2)
+    (tmp_path / ".heliograph").mkdir()
+    (tmp_path / ".heliograph" / "keys.json").write_text(json.dumps({"signing_key": KEY}))
+    assert Tokens([KEY]).verify((await run(api, "token", ADA)).strip()).subject == ADA
+
+
+async def test_quiet_prints_an_id_for_scripts_and_options_reach_the_job(api: Api) -> None:
+    words = ("--timeout", "7.5", "--priority", "-3", "--not-before", "2990-01-31T20:00:00+01:00")
+    lines = (await run(api, "submit", "sum", '{"left": 1}', "--quiet", *words)).splitlines()
+    identifier = next(line for line in lines if "heliograph: " not in line)
+    job = (await api.ada.get(f"/v1/jobs/{identifier}")).json()
+    assert (job["timeout_seconds"], job["priority"]) == (7.5, -3)
+    assert "2990-01-31 19:00:00 UTC" in await run(api, "show", identifier)
+    assert "not_before" in await run(api, "submit", "sum", '{"left": 1}', "--not-before", "soon", code=1)
+
+
+async def test_what_a_job_waits_for_and_belongs_to_is_shown(api: Api) -> None:
+    first = await api.submit()
+    job = await api.submit(group="a night of two", after=[first["id"]], parent=first["id"])
+    lines = (await run(api, "show", job["id"])).splitlines()
+    shown = [" ".join(line.split()) for line in lines]
+    assert {"group a night of two", f"parent {first['id']}", f"waits for {first['id']}"} <= set(shown)
+
+
+async def test_who_submits_is_warned_of_what_keeps_the_job_waiting(api: Api, tmp_path: Path) -> None:
+    olga = api.client("olga@example.org", "operator")
+    await olga.post("/v1/backends/sum/pause")
+    try:
+        output = await run(api, "submit", "sum", '{"left": 1}')
+        assert "sum is paused: the job waits until it is resumed" in output
+        assert "paused" in next(line for line in (await run(api, "backends")).splitlines() if line.startswith("sum "))
+        assert "paused; limits: none" in await run(api, "backends", "sum")
+    finally:
+        await olga.post("/v1/backends/sum/resume")
+    async with api.worker(tmp_path, "good:add"):
+        assert (await api.ada.get("/v1/backends")).json()["items"]  # the api learns of workers within 2 s, or so
+        assert "heliograph: " not in await run(api, "submit", "sum", '{"left": 1}')
+
+
+async def test_a_backend_is_limited(api: Api) -> None:
+    token = api.client("olga@example.org", "operator").headers["authorization"].removeprefix("Bearer ")
+    for words, said in (
+        (("--total", "4", "--per-owner", "1"), "sum is open; limits: 4 in all, 1 of one owner\n"),
+        (("--total", "2"), "sum is open; limits: 2 in all\n"),
+        ((), "sum is open; limits: 2 in all\n"),
+        (("--none",), "sum is open; limits: none\n"),
+        (("--stated",), "sum is open; limits: none\n"),
+    ):
+        assert await run(api, "limit", "sum", *words, HELIOGRAPH_TOKEN=token) == said
+    await run(api, "limit", "sum", "--total", "2", "--none", code=2, HELIOGRAPH_TOKEN=token)
+
+
+async def test_a_name_that_nobody_has_is_answered_with_what_was_meant(api: Api) -> None:
+    assert "no backend summ; did you mean" not in await run(api, "submit", "zzz", code=1)
+    output = await run(api, "submit", "summ", code=1)
+    assert output == "heliograph: backend: no worker has announced a backend summ; did you mean sum?\n"
+    assert "sum is a backend: submit with `backend`" in await run(api, "submit", "--queue", "sum", code=1)
+    assert "a backend or a queue" in " ".join((await run(api, "submit", "sum", "{}", "--queue", "x", code=2)).split())
+    assert "with --queue" in await run(api, "submit", code=2)
+
+
 async def test_the_topology_is_printed(api: Api) -> None:
     assert "heliograph.events" in await run(api, "topology")
 

@@ -107,3 +107,23 @@ async def test_a_queue_is_managed_on_the_command_line(api: Api) -> None:
     token = next(line for line in lines if line.startswith("hgq_"))
     assert ok(await api.bearer(token).get("/v1/me"))["name"] == "dome 1"
     assert "no queue" in await run(api, "queue", "resume", "nobody declared this", code=1)
+    line = next(line for line in (await run(api, "queue", "tokens", name)).splitlines() if "dome 1" in line)
+    identifier = line.split()[0]
+    assert f"queue revoke {identifier}" in "\n".join(lines)
+    assert identifier in await run(api, "queue", "tokens")
+    assert "revoked" in await run(api, "queue", "revoke", identifier)
+    assert (await api.bearer(token).get("/v1/me")).status_code == httpx.codes.UNAUTHORIZED
+
+
+async def test_a_job_is_submitted_to_a_queue_and_the_queue_deleted(api: Api) -> None:
+    await run(api, "queue", "declare", "domes", '{"paused": true}')
+    output = await run(api, "submit", "--queue", "domes", '{"open": true}')
+    assert "the queue domes is paused" in output
+    assert ["queue", "domes"] in [line.split() for line in output.splitlines()]
+    assert "domes is a pull queue: submit with `queue`" in await run(api, "submit", "domes", code=1)
+    assert "did you mean domes?" in await run(api, "submit", "--queue", "dome", code=1)
+    await run(api, "queue", "delete", "domes", code=1)  # a job waits in it
+    job = next(line.split()[1] for line in output.splitlines() if line.startswith("job "))
+    await run(api, "cancel", job, code=0)
+    assert "gone" in await run(api, "queue", "delete", "domes")
+    assert "domes" not in await run(api, "queues")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from heliograph.backends import Limits, Retry
+from heliograph.backends import FatalError, Limits, Retry
 from heliograph_worker import account
 from heliograph_worker.account import AccountError, find_account
 from heliograph_worker.backends.call import CallTable
@@ -69,18 +69,18 @@ def test_what_a_table_leaves_out_has_a_default(tmp_path: Path) -> None:
         ("[comand.x]", "[comand]: is no table of this file; those are [command.NAME], "),
         ("http = 5", "[http]: is no table; write [http.NAME]"),
         ('[command]\nargv = ["true"]', "[command.argv]: is no table; write [command.NAME]"),
-        ("[command.x]", "[command.x] argv: Field required"),
-        ("[command.x]\nargv = []", "[command.x] argv: Tuple should have at least 1 item"),
+        ("[command.x]", "[command.x] argv: is missing"),
+        ("[command.x]\nargv = []", "[command.x] argv: must not be empty"),
         ('[command.X]\nargv = ["true"]', "[command.X] name: must be 1 to 64 of a-z"),
-        ('[command.x]\nargv = ["true"]\nnick = 1', "[command.x] nick: Extra inputs are not permitted"),
-        ('[command.x]\nargv = ["true"]\ntimeout = "5"', "[command.x] timeout: Input should be a valid number"),
+        ('[command.x]\nargv = ["true"]\nnick = 1', "[command.x] knows no key nick; those are title, "),
+        ('[command.x]\nargv = ["true"]\ntimeout = "5"', "[command.x] timeout: must be a number"),
         ('[command.x]\nargv = ["true"]\ntimeout = inf', "[command.x] timeout: "),
-        ('[command.x]\nargv = ["true"]\ntimeout = 2026-01-01', "[command.x] timeout: Input should be a valid number"),
+        ('[command.x]\nargv = ["true"]\ntimeout = 2026-01-01', "[command.x] timeout: must be a number"),
         ('[command.x]\nargv = ["true"]\nversion = "next"', "[command.x] version: must look like 1.0.0"),
         ('[command.x]\nargv = ["true"]\nmemory = "2 sheep"', "[command.x] memory: is a number of bytes, or a text"),
-        ('[command.x]\nargv = ["true"]\nmemory = 5', "[command.x] memory: Input should be greater than or equal to"),
-        ('[command.x]\nargv = ["true"]\nlimits = {total = 0}', "[command.x] limits.total: Input should be greater"),
-        ('[command.x]\nargv = ["true"]\nretry = "often"', "[command.x] retry: Input should be 'off' or 'default'"),
+        ('[command.x]\nargv = ["true"]\nmemory = 5', "[command.x] memory: must be at least 67108864"),
+        ('[command.x]\nargv = ["true"]\nlimits = {total = 0}', "[command.x] limits.total: must be at least 1"),
+        ('[command.x]\nargv = ["true"]\nretry = "often"', "[command.x] retry: must be 'off' or 'default'"),
         ('[command.x]\nargv = ["no-such-program"]', "[command.x] argv.0: there is no program no-such-program"),
         ('[command.x]\nargv = ["bin/true"]', "[command.x] argv.0: bin/true is a path without a beginning"),
         ('[command.x]\nargv = ["{x}"]', "[command.x] argv.0: is the program itself, which no parameter chooses"),
@@ -89,18 +89,26 @@ def test_what_a_table_leaves_out_has_a_default(tmp_path: Path) -> None:
         ('[command.x]\nargv = ["true", "{x!r}"]', "[command.x] argv.1: '{x!r}' has a brace that belongs to no"),
         ('[command.x]\nargv = ["true"]\nartifacts = ["../*"]', "[command.x] artifacts: '../*' is no pattern"),
         ('[command.x]\nargv = ["true"]\nartifacts = ["/etc/*"]', "[command.x] artifacts: '/etc/*' is no pattern"),
-        ('[command.x]\nargv = ["true"]\nusage_codes = [0]', "[command.x] usage_codes.0: Input should be greater"),
+        ('[command.x]\nargv = ["true"]\nusage_codes = [0]', "[command.x] usage_codes.0: must be at least 1"),
         (
             '[command.x]\nargv = ["true"]\nusage_codes = [2]\ntransient_codes = [2]',
             "[command.x] transient_codes: 2 is one of the usage_codes as well",
         ),
-        ("[call]\nfunctions = []", "[call] functions: Tuple should have at least 1 item"),
-        ('[call]\nfunctions = ["math.hypot"]', "[call] functions.0: String should match pattern"),
-        ('[call]\nfunctions = ["no_such_package.x:y"]', "[call] functions.0: the package no_such_package is not"),
+        ("[call]\nfunctions = []", "[call] functions: must not be empty"),
+        ('[call]\nfunctions = ["math.hypot"]', "[call] functions.0: must look like package.module:name"),
+        (
+            '[call]\nfunctions = ["no_such_package.x:y"]',
+            "[call] functions.0: no_such_package.x:y is not to be had on this worker",
+        ),
+        (
+            '[call]\nfunctions = ["math:nosuch"]',
+            "[call] functions.0: math:nosuch is not to be had on this worker: module ",
+        ),
+        ('[call]\nfunctions = ["math:hypot", "os:sep"]', "[call] functions.1: os:sep is no function but str"),
         ("call = 1", "[call]: is no table; write [call]"),
-        ('[shell]\nroles = ["staff"]', "[shell] user: Field required"),
-        ('[shell]\nuser = "nobody"', "[shell] roles: Field required"),
-        ('[function]\nuser = "nobody"\nroles = []', "[function] roles: Tuple should have at least 1 item"),
+        ('[shell]\nroles = ["staff"]', "[shell] user: is missing"),
+        ('[shell]\nuser = "nobody"', "[shell] roles: is missing"),
+        ('[function]\nuser = "nobody"\nroles = []', "[function] roles: must not be empty"),
         ('[shell]\nuser = "no-such-user"\nroles = ["staff"]', "[shell] user: there is no user no-such-user here; make"),
         ('[function]\nuser = "root"\nroles = ["staff"]', "[function] user: root is root, or of its group"),
     ],
@@ -113,6 +121,61 @@ def test_a_mistake_is_told_with_its_table_and_key_and_costs_no_other_backend(
     ((place, reason),) = catalogue.broken.items()
     assert place.startswith(f"{tmp_path / 'backends.toml'} [")
     assert reason.startswith(told)
+
+
+def test_all_mistakes_of_a_table_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+    [command.x]
+    argv = ["no-such-program", "{x}", "{y}", "{z}"]
+    timeot = 5
+    limits = {totl = 1}
+    memory = "2 sheep"
+    usage_codes = [2]
+    transient_codes = [2]
+    [command.x.parameters]
+    x = {type = "int"}
+    y = {max = 5, type = "text", maxlength = 5}
+    u = {type = "text", default = "-x"}
+    """
+    (reason,) = load(tmp_path, text).broken.values()
+    head, *told = reason.split("; ")
+    assert head == '[command.x] memory: is a number of bytes, or a text such as "500 MB", "2 GB" or "2 GiB"'
+    assert told == [
+        "limits: knows no key totl", "did you mean total?",
+        "parameters.x.type: must be one of text, integer, number, boolean, file, choice",
+        "parameters.y: knows no key max",
+        "those are description, optional, type, max_length, pattern, choices, may_start_with_dash, default",
+        "parameters.y: knows no key maxlength", "did you mean max_length?",
+        "knows no key timeot", "did you mean timeout?",
+        "argv.0: there is no program no-such-program on this worker",
+        "argv: {z} is no parameter", "declare it in the table's parameters",
+        "parameters.u: stands nowhere in argv",
+        "transient_codes: 2 is one of the usage_codes as well",
+        "parameters.u.default: must not begin with a dash",
+    ]  # fmt: skip
+
+
+def test_all_functions_that_are_not_there_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    functions = ["math:nosuch", "math:hypot", "leaves_at_once:f", "json:dumps.x"]
+    (reason,) = load(tmp_path, f"[call]\nfunctions = {functions}").broken.values()
+    absent = "is not to be had on this worker"
+    assert reason.split("; ") == [
+        f"[call] functions.0: math:nosuch {absent}: module 'math' has no attribute 'nosuch'",
+        f"functions.2: leaves_at_once:f {absent}: SystemExit: 3",
+        f"functions.3: json:dumps.x {absent}: 'function' object has no attribute 'x'",
+    ]
+
+
+def test_a_function_that_is_there_no_more_fails_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "passing.py").write_text("def run(): return 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue = load(tmp_path, '[call]\nfunctions = ["passing:run"]')
+    monkeypatch.delattr("passing.run")
+    backend = resolve(catalogue.sources["call"])
+    with pytest.raises(FatalError, match=r"^passing:run is not to be had on this worker: module 'passing' has no"):
+        backend.function(backend.parse({"function": "passing:run"}, {}), None)  # type: ignore[arg-type] # it asks nothing of its job
 
 
 @pytest.mark.parametrize(

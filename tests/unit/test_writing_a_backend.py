@@ -24,7 +24,8 @@ from tests.parts.services import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-backend.md"
 BY_HAND = [
-    ".venv/bin/pip install -e ./stars\nmake up\n",
+    "pip install -e ./stars pytest\n",
+    "pip install -e ./stars\nmake up\n",
     'docker build -f services/worker/Dockerfile -t heliograph-worker --build-arg PLUGINS="./stars" .\n',
 ]
 BACKENDS = {"fold", "lookup", "lookup-many", "classify", "sort", "survey", "reduce"}

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from heliograph.client.terminal import DEFAULT_URL
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
@@ -39,11 +40,13 @@ def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help=
 
 def _tell(standalone: Standalone, home: Path) -> None:
     token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
+    address = "" if standalone.url == DEFAULT_URL else f"address  export HELIOGRAPH_URL={standalone.url}\n"
     sys.stdout.write(
         f"api      {standalone.url}/docs\n"
         f"mails    {home / 'mail'}\n"
         f"token    export HELIOGRAPH_TOKEN={token}\n"
-        f"then     .venv/bin/heliograph submit periodogram --wait\n"
+        f"{address}"
+        f"then     . .venv/bin/activate; heliograph submit periodogram --wait\n"
         f"stop     Ctrl-C\n"
     )
     sys.stdout.flush()

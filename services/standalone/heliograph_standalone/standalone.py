@@ -31,7 +31,7 @@ class PortTakenError(Exception):
     """The api cannot listen on its port."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} is taken: stop what listens there, or choose another one with --port")
+        super().__init__(f"port {port} is taken: stop what listens there, or choose another: make up PORT={port + 1}")
 
 
 class Standalone(Service):

@@ -100,8 +100,8 @@ class Answers:
             found = await self._children().look_at(self._job, child)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        error = found.error
-        told = {"kind": error.kind, "message": error.message, "traceback": error.traceback} if error else None
+        why = found.error
+        told = {"kind": why.kind, "message": why.message, "traceback": why.traceback} if why else None
         return {"id": found.id, "state": found.state, "result": found.result, "error": told}
 
     async def _next_callback(self, seen: int) -> dict[str, Any] | None:

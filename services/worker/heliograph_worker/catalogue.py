@@ -12,7 +12,7 @@ import structlog
 from heliograph.backends.backend import ENTRY_POINTS, Backend
 from heliograph_worker.account import Account
 from heliograph_worker.backends.declared import Declaration, DeclarationError, read
-from heliograph_worker.sources import resolve, source_of
+from heliograph_worker.sources import leads_nowhere, resolve, source_of
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +60,8 @@ class Catalogue:
                 _log.warning("backend.broken", source=place, reason=broken[place])
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's import may raise anything
                 broken[place] = f"{type(error).__name__}: {error}"
-                _log.warning("backend.broken", source=place, reason=broken[place], exc_info=error)
+                about = {} if leads_nowhere(place, error) else {"exc_info": error}
+                _log.warning("backend.broken", source=place, reason=broken[place], **about)
             else:
                 found.setdefault(each.backend.name, {})[place] = each
         for name, rivals in list(found.items()):

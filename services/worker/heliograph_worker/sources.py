@@ -4,6 +4,7 @@ Imported by child processes too.
 """
 
 import importlib
+import traceback
 from typing import Any
 
 from heliograph.backends.backend import Backend
@@ -30,6 +31,17 @@ def resolve(source: str) -> Backend:
     if not isinstance(found, Backend):
         raise TypeError(f"{source} is no heliograph backend but {type(found).__qualname__}")
     return found
+
+
+def leads_nowhere(source: str, error: BaseException) -> bool:
+    """Whether ``resolve`` found no such module or no such name in it, so that a traceback would say no more."""
+    if isinstance(error, ModuleNotFoundError):
+        module = source.partition(":")[0]
+        return error.name is not None and f"{module}.".startswith(f"{error.name}.")
+    if not isinstance(error, AttributeError) or error.__traceback__ is None:
+        return False
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_code is resolve.__code__
 
 
 def source_of(backend: Backend) -> str:

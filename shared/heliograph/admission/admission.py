@@ -104,9 +104,10 @@ class Admission:
                 return await self._registry.queue(name)
             return None, await self._registry.find(name)
         except NotFoundError as error:
+            hint = self._registry.hint(name, is_queue=submission.queue is not None)
             if submission.queue is not None:
-                raise InvalidInputError.of("queue", f"there is no queue {name}") from error
-            raise InvalidInputError.of("backend", f"no worker has announced a backend {name}") from error
+                raise InvalidInputError.of("queue", f"there is no queue {name}{hint}") from error
+            raise InvalidInputError.of("backend", f"no worker has announced a backend {name}{hint}") from error
 
     async def _inputs(self, entry: Entry, parameters: dict[str, Any], caller: Identity) -> tuple[str, ...]:
         places: dict[str, str] = {}

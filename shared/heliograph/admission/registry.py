@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
+from itertools import islice
 
 import structlog
 
@@ -16,6 +18,7 @@ from heliograph.storage import StoreUnavailableError
 _log = structlog.get_logger()
 
 REFRESH_SECONDS = 2.0
+COMPARED = 200  # names; each comparison takes some 10 us
 
 
 class Registry:
@@ -65,6 +68,18 @@ class Registry:
     def is_backend(self, name: str) -> bool:
         """Say whether a backend of this name is announced, as far as is known now."""
         return name in self._announced
+
+    def hint(self, name: str, *, is_queue: bool) -> str:
+        """Return what somebody may have meant who asked for a queue, or else a backend, that is not there.
+
+        It goes on from a sentence that says so, and is empty where nothing comes near.
+        """
+        wanted, others = (self._queues, self._backends) if is_queue else (self._backends, self._queues)
+        if name in others:
+            kinds = ("backend", "backend") if is_queue else ("pull queue", "queue")
+            return f"; {name} is a {kinds[0]}: submit with `{kinds[1]}`"
+        near = get_close_matches(name, islice(wanted, COMPARED), n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
     async def refresh(self) -> list[Announced]:
         """Read what is announced and declared now; return the backends."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from heliograph.admission.entry import MOST_FAULTS
 from heliograph.errors import ConflictError, FieldError, ForbiddenError, InvalidInputError
 from heliograph.identity.identity import Identity, may_change, scope
-from heliograph.ids import short_id
 from heliograph.jobs.store.trees import Relative, TreeStore
 from heliograph.wire import Submission
 
@@ -64,4 +63,4 @@ class Relatives:
         if len(parent.ancestors) >= MOST_LEVELS:
             raise InvalidInputError.of("parent", f"a tree of jobs has at most {MOST_LEVELS} levels below its root")
         if await self._trees.is_cancelled((*parent.ancestors, parent.id)):
-            raise ConflictError(f"the parent, the job {short_id(parent.id)}, or one above it is cancelled")
+            raise ConflictError(f"the parent, the job {parent.id}, or one above it is cancelled")

@@ -10,43 +10,23 @@ from typing import Annotated, Any
 import typer
 
 from heliograph.bus.topology import describe
-from heliograph.client import groups_cli, operations_cli, queues_cli
+from heliograph.client import groups_cli, operations_cli, queues_cli, submit_cli
 from heliograph.client.client import Client
 from heliograph.client.progress import follow
 from heliograph.client.tables import console, print_table, ran, show_backend, show_job, table_of
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object
-from heliograph.jobs.states import State
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with
 from heliograph.wire import JobView
+
+KEPT_KEYS = Path(".heliograph/keys.json")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Dispatch scientific work, and see what became of it."
 )
+app.command("submit")(submit_cli.submit)
 app.command("group")(groups_cli.show_group)
 app.command("queues")(queues_cli.show_queues)
 app.add_typer(queues_cli.app, name="queue")
 operations_cli.register(app)
-
-
-@app.command()
-def submit(
-    backend: str,
-    parameters: Annotated[str, typer.Argument(help="A JSON object, or @file")] = "{}",
-    name: Annotated[str | None, typer.Option(help="What people call it")] = None,
-    group: Annotated[str | None, typer.Option(help="What it belongs to")] = None,
-    after: Annotated[list[str] | None, typer.Option(help="A job that has to be done first; may be repeated")] = None,
-    wait: Annotated[bool, typer.Option(help="Show its progress until it is over")] = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-) -> None:
-    """Submit a job."""
-    with connected(url, token) as client:
-        named: dict[str, Any] = {"name": name, "group": group, "after": after}
-        given = {name: value for name, value in named.items() if value}
-        job = client.submit(backend, json_object(parameters, "parameters"), **given)
-        if wait:
-            job = follow(client, job, console)
-        show_job(job)
-        _exit_with(job)
 
 
 @app.command("list")
@@ -59,12 +39,12 @@ def list_jobs(
     token: Token = None,
 ) -> None:
     """List jobs, the newest first."""
-    table = table_of("id", "backend", "name", "state", "stage", "submitted (UTC)", "ran")
+    table = table_of("id", "backend or queue", "name", "state", "stage", "submitted (UTC)", "ran")
     with connected(url, token) as client:
         jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
         for _, job in zip(range(most), jobs, strict=False):
             submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-            table.add_row(job.id, job.backend, job.name, job.state, job.stage, submitted, ran(job))
+            table.add_row(job.id, job.backend or job.queue, job.name, job.state, job.stage, submitted, ran(job))
     print_table(table)
 
 
@@ -81,7 +61,7 @@ def wait(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     with connected(url, token) as client:
         job_now = follow(client, client.job(job), console)
         show_job(job_now)
-        _exit_with(job_now)
+        exit_with(job_now)
 
 
 @app.command()
@@ -153,16 +133,22 @@ def backends(
         if name is not None:
             show_backend(client.backend(name))
             return
-        table = table_of("name", "version", "title", "workers")
+        table = table_of("name", "version", "title", "workers", "paused")
         for backend in client.backends():
-            table.add_row(backend.name, backend.version, backend.title, str(backend.workers))
+            paused = "paused" if backend.paused else ""
+            table.add_row(backend.name, backend.version, backend.title, str(backend.workers), paused)
         print_table(table)
 
 
 @app.command()
 def token(
     subject: Annotated[str, typer.Argument(help="Whose: an e-mail address gets notices")],
-    key: Annotated[str, typer.Option(envvar="HELIOGRAPH_SIGNING_KEYS", help="The signing keys, as the api has them")],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HELIOGRAPH_SIGNING_KEYS", help=f"The signing keys, as the api has them; else that of {KEPT_KEYS}"
+        ),
+    ] = None,
     hours: Annotated[float, typer.Option(help="How long it lasts")] = 24,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated")] = None,
     claim: Annotated[list[str] | None, typer.Option(help="A further claim, as name=JSON; may be repeated")] = None,
@@ -172,7 +158,7 @@ def token(
     from heliograph.keys import LEAST_KEY_BYTES  # noqa: PLC0415 - reads with the above
 
     claims = dict(_claim(each) for each in claim or ())
-    first = json.loads(key)[0] if key.startswith("[") else key.split(",")[0].strip()
+    first = _first_key(key) if key else _kept_key()
     if len(first.encode()) < LEAST_KEY_BYTES:
         raise typer.BadParameter(f"the key is too short: a signing key has at least {LEAST_KEY_BYTES} bytes")
     typer.echo(Tokens([first]).sign(subject, lifetime=timedelta(hours=hours), roles=role or (), **claims))
@@ -202,7 +188,18 @@ def _claim(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _exit_with(job: JobView) -> None:
-    """End with 1 where a job has ended, and not well."""
-    if job.ended_at and job.state is not State.DONE:
-        raise typer.Exit(1)
+def _first_key(keys: str) -> str:
+    """Return the key that signs, of several as the api's settings have them."""
+    try:
+        return str(json.loads(keys)[0]) if keys.startswith("[") else keys.split(",", maxsplit=1)[0].strip()
+    except (ValueError, IndexError):
+        raise typer.BadParameter("the keys begin as a JSON list and are none") from None  # it would quote them
+
+
+def _kept_key() -> str:
+    """Return the key of the services that `make up` runs in the current folder."""
+    try:
+        return str(json.loads(KEPT_KEYS.read_text(encoding="utf-8"))["signing_key"])
+    except (OSError, ValueError, KeyError) as error:
+        message = f"give --key, or set HELIOGRAPH_SIGNING_KEYS: there is no key in {KEPT_KEYS}, where `make up` has it"
+        raise typer.BadParameter(message) from error

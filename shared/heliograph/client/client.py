@@ -24,6 +24,7 @@ from heliograph.wire import (
     NoticeView,
     Problem,
     QueueView,
+    TokenView,
     UploadView,
 )
 from heliograph.wire.dead import DeadView, ReplayView
@@ -292,6 +293,19 @@ class Client:
     def resume_queue(self, name: str) -> QueueView:
         """Let jobs be claimed from a queue again."""
         return QueueView.model_validate(self._ask("POST", _queue_path(name, "resume"), is_repeatable=True).json())
+
+    def delete_queue(self, name: str) -> None:
+        """Forget a queue in which nothing waits or is held, and revoke its tokens."""
+        self._ask("DELETE", _queue_path(name))
+
+    def tokens(self, queue: str | None = None) -> Iterator[TokenView]:
+        """Yield the tokens of a queue, or of all, the oldest first."""
+        for item in self._pages("/v1/tokens", {"queue": queue}):
+            yield TokenView.model_validate(item)
+
+    def revoke_token(self, identifier: str) -> None:
+        """Let a token be taken no more."""
+        self._ask("DELETE", f"/v1/tokens/{quote(identifier, safe='')}", is_repeatable=True)
 
     def issue_token(self, queue: str, description: str, *, expires_at: datetime | None = None) -> IssuedToken:
         """Make a token for the agents of a queue; this is the only time that it is shown."""

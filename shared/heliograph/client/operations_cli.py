@@ -1,10 +1,10 @@
-"""``heliograph pause``, ``resume``, ``dead`` and ``replay``: for those who run the platform."""
+"""``heliograph pause``, ``resume``, ``limit``, ``dead`` and ``replay``: for those who run the platform."""
 
 from typing import Annotated
 
 import typer
 
-from heliograph.client.tables import print_table, table_of
+from heliograph.client.tables import print_table, standing, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
 from heliograph.dead.model import DeadKind
 from heliograph.wire import BackendView
@@ -18,7 +18,7 @@ _DONE = {
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (pause, resume, dead, replay):
+    for command in (pause, resume, limit, dead, replay):
         app.command()(command)
 
 
@@ -32,6 +32,29 @@ def resume(backend: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Let jobs of a backend be begun again."""
     with connected(url, token) as client:
         _say(client.resume(backend))
+
+
+def limit(
+    backend: str,
+    total: Annotated[int | None, typer.Option(min=1, help="So many of its jobs at a time, over all workers")] = None,
+    per_owner: Annotated[int | None, typer.Option(min=1, help="So many of one submitter")] = None,
+    none: Annotated[bool, typer.Option("--none", help="Any number")] = False,
+    stated: Annotated[bool, typer.Option("--stated", help="Those that the backend itself states, again")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Set both limits of a backend, of which one that is not named is none; or show them."""
+    named = {"total": total, "per_owner": per_owner}
+    is_number = any(most is not None for most in named.values())
+    if is_number + none + stated > 1:
+        raise typer.BadParameter("numbers, --none and --stated exclude one another")
+    with connected(url, token) as client:
+        if is_number or none:
+            _say(client.change_backend(backend, limits=named))
+        elif stated:
+            _say(client.change_backend(backend, limits=None))
+        else:
+            _say(client.backend(backend))
 
 
 def dead(
@@ -64,6 +87,4 @@ def replay(
 
 
 def _say(backend: BackendView) -> None:
-    limits = {"in all": backend.limits.total, "of one owner": backend.limits.per_owner}
-    words = [f"{most} {name}" for name, most in limits.items() if most is not None]
-    typer.echo(f"{backend.name} is {'paused' if backend.paused else 'open'}; limits: {', '.join(words) or 'none'}")
+    typer.echo(f"{backend.name} is {standing(backend)}")

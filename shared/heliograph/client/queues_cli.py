@@ -8,7 +8,9 @@ from heliograph.client.tables import print_table, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object
 from heliograph.wire import QueueView
 
-app = typer.Typer(no_args_is_help=True, help="Declare a pull queue, pause it, issue its tokens.")
+_MINUTE = "%Y-%m-%d %H:%M"
+
+app = typer.Typer(no_args_is_help=True, help="Declare a pull queue, pause it, issue and revoke its tokens.")
 
 
 def show_queues(url: Url = DEFAULT_URL, token: Token = None) -> None:
@@ -57,7 +59,42 @@ def issue_token(
     with connected(url, token) as client:
         issued = client.issue_token(name, description)
         typer.echo(issued.token)
-        typer.echo(f"Keep it: it is not shown again. To revoke it: DELETE /v1/tokens/{issued.id}", err=True)
+        typer.echo(f"Keep it: it is not shown again. To revoke it: heliograph queue revoke {issued.id}", err=True)
+
+
+@app.command()
+def tokens(
+    name: Annotated[str | None, typer.Argument(help="Of this queue alone")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """List tokens of queues, the oldest first."""
+    table = table_of("id", "queue", "whose", "issued (UTC)", "expires", "last used", "revoked")
+    with connected(url, token) as client:
+        for each in client.tokens(name):
+            times = (each.created_at, each.expires_at, each.last_used_at, each.revoked_at)
+            table.add_row(each.id, each.queue, each.description, *(f"{at:{_MINUTE}}" if at else "" for at in times))
+    print_table(table)
+
+
+@app.command()
+def revoke(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="As `heliograph queue tokens` shows it")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Let a token be taken no more, within 5 s everywhere."""
+    with connected(url, token) as client:
+        client.revoke_token(identifier)
+        typer.echo(f"{identifier} is revoked")
+
+
+@app.command()
+def delete(name: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Forget a queue in which nothing waits or is held, and revoke its tokens; its jobs stay."""
+    with connected(url, token) as client:
+        client.delete_queue(name)
+        typer.echo(f"{name} is gone, and its tokens are revoked")
 
 
 def _show(queues: list[QueueView]) -> None:

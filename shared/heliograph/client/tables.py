@@ -1,6 +1,7 @@
 """What the command line shows: jobs and backends as tables."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -21,13 +22,18 @@ def show_job(job: JobView) -> None:
     rows: list[tuple[str, str | None]] = [
         ("job", f"{job.id} (short {short_id(job.id)})"),
         ("backend", job.backend),
+        ("queue", job.queue if job.backend is None else None),
         ("name", job.name),
+        ("group", job.group),
+        ("parent", job.parent),
         ("state", f"{job.state}{', to be cancelled' if job.cancel_requested and not job.ended_at else ''}"),
         ("stage", job.stage if not job.ended_at else None),
         ("progress", f"{job.progress:.0%}" if job.progress is not None and not job.ended_at else None),
         ("message", job.message),
         ("attempt", f"{job.attempt} of {job.max_attempts}" if job.attempt > 1 else None),
         ("submitted", f"{job.created_at:{_TIME}}"),
+        *(("waits for", each) for each in job.waits_for if not job.ended_at),
+        ("not before", _ahead(job.not_before) if not job.ended_at else None),
         ("ran", ran(job) or None),
         ("parameters", _json(job.parameters) if job.parameters else None),
         ("result", _json(job.result) if job.result is not None else None),
@@ -48,12 +54,20 @@ def show_backend(backend: BackendView) -> None:
     console.print(f"{backend.name} {backend.version}: {backend.title}")
     if backend.description:
         console.print(backend.description)
+    console.print(f"{_count(backend.workers, 'worker')}; {standing(backend)}{_longest(backend)}")
     schema = backend.parameters_schema
     table = table_of("parameter", "type", "default", "meaning")
     for name, about in schema.get("properties", {}).items():
         default = "must be given" if name in schema.get("required", ()) else _json(about.get("default"))
         table.add_row(name, _type(about), default, about.get("description", ""))
     print_table(table)
+
+
+def standing(backend: BackendView) -> str:
+    """Return whether jobs of a backend are begun, and how many at a time, in words."""
+    limits = {"in all": backend.limits.total, "of one owner": backend.limits.per_owner}
+    words = [f"{most} {name}" for name, most in limits.items() if most is not None]
+    return f"{'paused' if backend.paused else 'open'}; limits: {', '.join(words) or 'none'}"
 
 
 def ran(job: JobView) -> str:
@@ -88,6 +102,19 @@ def _type(schema: dict[str, Any]) -> str:
     if branches:
         return " or ".join(_type(each) for each in branches)
     return str(schema.get("type", "any"))
+
+
+def _longest(backend: BackendView) -> str:
+    return f"; a job runs for at most {backend.timeout_seconds:g} s" if backend.timeout_seconds else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _ahead(moment: datetime | None) -> str | None:
+    """Return a moment that has yet to come; None for any other."""
+    return f"{moment.astimezone(UTC):{_TIME}}" if moment and moment > datetime.now(UTC) else None
 
 
 def _json(value: Any) -> str:

@@ -11,6 +11,8 @@ import httpx
 import typer
 
 from heliograph.client.client import Client, ProblemError
+from heliograph.jobs.states import State
+from heliograph.wire import JobView
 
 Url = Annotated[str, typer.Option(envvar="HELIOGRAPH_URL", help="Where the api is")]
 Token = Annotated[str | None, typer.Option(envvar="HELIOGRAPH_TOKEN", help="Your user token")]
@@ -40,6 +42,12 @@ def connected(url: str, token: str | None) -> Iterator[Client]:
     except (httpx.HTTPStatusError, httpx.InvalidURL, ValueError) as error:
         typer.echo(f"heliograph: {url} does not answer as Heliograph does; is this its address?", err=True)
         raise typer.Exit(1) from error
+
+
+def exit_with(job: JobView) -> None:
+    """End the command with 1 where a job has ended, and not well."""
+    if job.ended_at and job.state is not State.DONE:
+        raise typer.Exit(1)
 
 
 def json_object(text: str, what: str) -> dict[str, Any]:

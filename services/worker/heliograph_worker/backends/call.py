@@ -1,7 +1,6 @@
 """``[call]``: one backend that calls functions by their names, those alone that the operator lists."""
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from heliograph.backends import Backend, FatalError, JobContext, UsageError
+from heliograph_worker.backends.mistakes import all_of
 from heliograph_worker.backends.table import Table
 
 FunctionName = Annotated[
@@ -21,6 +21,15 @@ class CallTable(Table):
 
     functions: tuple[FunctionName, ...] = Field(min_length=1)
 
+    def check_worker(self) -> None:
+        """Import every function; ``ValueError`` tells all that are not to be had."""
+        with all_of() as found:
+            for number, function in enumerate(self.functions):
+                try:
+                    _find(function)
+                except FatalError as error:
+                    found.add([f"functions.{number}: {error}"])
+
 
 class _Call(BaseModel):
     """A call of one of the functions that the operator lists; what it returns is the result, a JSON value."""
@@ -32,17 +41,7 @@ class _Call(BaseModel):
 
 
 def make(name: str, table: CallTable) -> Backend:
-    """Make the backend.
-
-    Raises
-    ------
-    ValueError
-        The package of a function is not installed.
-    """
-    for number, function in enumerate(table.functions):
-        package = function.partition(":")[0].partition(".")[0]
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(f"functions.{number}: the package {package} is not installed on this worker")
+    """Make the backend."""
     which: Any = (Literal[table.functions], Field(description="Which function, as module:name"))
     model = create_model("Call", __base__=_Call, __doc__=_Call.__doc__, function=which)
     return table.backend(name, model, _run, about="Calls a function that is installed on the worker, by its name.")
@@ -68,8 +67,9 @@ def _find(name: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        raise FatalError(f"{name} is not to be had on this worker: {error}") from error
+    except (Exception, SystemExit) as error:  # an import may raise anything
+        told = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise FatalError(f"{name} is not to be had on this worker: {told}") from error
     if not callable(found):
         raise FatalError(f"{name} is no function but {type(found).__qualname__}")
     return found  # type: ignore[no-any-return] # narrowed by callable, which keeps Any

@@ -14,12 +14,15 @@ from pydantic import BaseModel, Field, field_validator
 from heliograph.backends import Backend, FatalError, JobContext, TransientError, UsageError
 from heliograph.backends.result import MAX_BYTES
 from heliograph_worker.backends.arguments import Group, placeholders, render
-from heliograph_worker.backends.parameters import Boolean, Parameter, model_of
-from heliograph_worker.backends.program import Ended, run_program
+from heliograph_worker.backends.interpreters import find_exposures
+from heliograph_worker.backends.mistakes import all_of
+from heliograph_worker.backends.parameters import Boolean, File, Parameter, Text, model_of
+from heliograph_worker.backends.program import Ended, Output, run_program
 from heliograph_worker.backends.table import Table
 
 Template = Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)], Field(union_mode="left_to_right")]
 ExitCode = Annotated[int, Field(ge=1, le=255)]
+_OUTPUT = {"exit-code": Output.LOG, "stdout-json": Output.RESULT, "stdout-text": Output.BOTH}
 ParameterName = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
@@ -28,7 +31,7 @@ class CommandTable(Table):
 
     argv: tuple[Template, ...] = Field(min_length=1)
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
-    result: Literal["exit-code", "stdout-json"] = "exit-code"
+    result: Literal["exit-code", "stdout-json", "stdout-text"] = "exit-code"
     artifacts: tuple[str, ...] = ()
     usage_codes: tuple[ExitCode, ...] = ()
     transient_codes: tuple[ExitCode, ...] = ()
@@ -49,15 +52,20 @@ def make(name: str, table: CommandTable) -> Backend:
     Raises
     ------
     ValueError
-        The arguments and the parameters do not fit together, or there is no such program on this worker.
+        The arguments and the parameters do not fit together, a caller's text would be run as code, or there is no
+        such program on this worker.
     """
-    program, groups = _program(table), tuple(_group(number, each) for number, each in enumerate(table.argv))
-    _check_use(table, groups)
-    model = model_of_parameters(table)
+    with all_of() as found:
+        program = found.collect(_program, table)
+        groups = tuple(found.collect(_group, number, each) or Group(()) for number, each in enumerate(table.argv))
+        found.add(_misuse(table, groups))
+        model = found.collect(model_of_parameters, table)
+    assert program
+    assert model
 
     def run(parameters: BaseModel, job: JobContext) -> object:
         argv = [program, *render(groups[1:], parameters.model_dump(by_alias=True))]
-        ended = run_program(argv, job.scratch, captures=table.result == "stdout-json", called=table_program(table))
+        ended = run_program(argv, job.scratch, output=_OUTPUT[table.result], called=table_program(table))
         _keep(table.artifacts, job)
         return _result(ended, table)
 
@@ -97,19 +105,27 @@ def _group(number: int, template: str | tuple[str, ...]) -> Group:
         raise ValueError(f"argv.{number}: {error}") from None
 
 
-def _check_use(table: CommandTable, groups: tuple[Group, ...]) -> None:
+def _misuse(table: CommandTable, groups: tuple[Group, ...]) -> Iterator[str]:
+    """Yield where arguments and parameters do not fit together, or where a caller's text would be code."""
     used = set()
-    for placeholder in placeholders(groups):
+    for placeholder in dict.fromkeys(placeholders(groups)):
         parameter = table.parameters.get(placeholder.name)
         if parameter is None:
-            raise ValueError(f"argv: {{{placeholder.name}}} is no parameter; declare it in the table's parameters")
-        if placeholder.flag is not None and not isinstance(parameter, Boolean):
-            raise ValueError(f"argv: {{{placeholder.name}?{placeholder.flag}}} asks for a boolean parameter")
+            yield f"argv: {{{placeholder.name}}} is no parameter; declare it in the table's parameters"
+        elif placeholder.flag is not None and not isinstance(parameter, Boolean):
+            yield f"argv: {{{placeholder.name}?{placeholder.flag}}} asks for a boolean parameter"
         used.add(placeholder.name)
-    if unused := sorted(table.parameters.keys() - used):
-        raise ValueError(f"parameters.{unused[0]}: stands nowhere in argv")
+    if groups and all(group.arguments for group in groups):  # one that cannot be read may have had the placeholder
+        yield from (f"parameters.{name}: stands nowhere in argv" for name in sorted(table.parameters.keys() - used))
+    free = {
+        name
+        for name, each in table.parameters.items()
+        if isinstance(each, File) or (isinstance(each, Text) and not each.choices)
+    }
+    optional = {name for name, each in table.parameters.items() if each.optional}
+    yield from (exposure.told() for exposure in find_exposures(groups, free, optional))
     if both := set(table.usage_codes) & set(table.transient_codes):
-        raise ValueError(f"transient_codes: {min(both)} is one of the usage_codes as well")
+        yield f"transient_codes: {min(both)} is one of the usage_codes as well"
 
 
 def _result(ended: Ended, table: CommandTable) -> Any:
@@ -122,11 +138,27 @@ def _result(ended: Ended, table: CommandTable) -> Any:
     if table.result == "exit-code":
         return {"exit_code": 0}
     if ended.is_too_long:
-        raise FatalError(f"{ended.program} wrote more than {MAX_BYTES:,} bytes to its standard output")
+        raise _too_long(ended)
+    if table.result == "stdout-text":
+        return _as_text(ended)
     try:
         return json.loads(ended.output)
     except (ValueError, RecursionError) as error:
         raise FatalError(f"{ended.program} wrote no JSON to its standard output: {error}") from None
+
+
+def _as_text(ended: Ended) -> dict[str, str]:
+    result = {"output": ended.output.decode(errors="replace")}
+    if len(json.dumps(result, ensure_ascii=False).encode()) > MAX_BYTES:  # quotes and line ends take more as JSON
+        raise _too_long(ended)
+    return result
+
+
+def _too_long(ended: Ended) -> FatalError:
+    return FatalError(
+        f"{ended.program} wrote more than {MAX_BYTES:,} bytes to its standard output; "
+        "results of that size belong into files, which the table's artifacts name"
+    )
 
 
 def _keep(patterns: tuple[str, ...], job: JobContext) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from heliograph.backends import Backend
 from heliograph_worker.account import Account, AccountError, find_account
+from heliograph_worker.backends.mistakes import tell, without
 from heliograph_worker.backends.table import EntrustedTable, Table
 
 PREFIX = "declared:"
@@ -67,6 +68,10 @@ class Declaration:
             raise DeclarationError(f"{_heading(self.kind, self.name)}: is no table; write {form} and its keys below")
         backend, table = _make(self.kind, self.name, self.text)
         try:
+            table.check_worker()
+        except ValueError as error:
+            raise DeclarationError(f"{_heading(self.kind, self.name)} {error}") from None
+        try:
             return backend, find_account(table.user) if isinstance(table, EntrustedTable) else None
         except AccountError as error:
             raise DeclarationError(f"[{self.kind}] user: {error}") from None
@@ -111,23 +116,28 @@ def _make(kind: str, name: str, text: str) -> tuple[Backend, Table]:
     heading = _heading(kind, name)
     try:
         table = model.model_validate_json(text)
-        return module.make(name, table), table
     except ValidationError as error:
-        faults = "; ".join(
-            f"{_key(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise DeclarationError(f"{heading} {faults}") from None
+        told = [*tell(error, model), *_further(module, model, name, text, error)]
+        raise DeclarationError(f"{heading} {'; '.join(told)}") from None
+    try:
+        return module.make(name, table), table
     except ValueError as error:
         raise DeclarationError(f"{heading} {error}") from None
 
 
+def _further(module: Any, model: type[Table], name: str, text: str, error: ValidationError) -> list[str]:
+    """Return what is wrong beside the keys that are, so that an operator reads it all at once."""
+    try:
+        module.make(name, model.model_validate_json(json.dumps(without(json.loads(text), error))))
+    except ValidationError:  # what is left is no table
+        return []
+    except ValueError as further:
+        return [str(further)]
+    return []
+
+
 def _heading(kind: str, name: str) -> str:
     return f"[{kind}.{name}]" if kind in NAMED and name else f"[{kind}]"
-
-
-def _key(place: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, place)) or "the table"
 
 
 def _text(table: Any) -> str | None:

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import SchemaError
 
 from heliograph.backends import InputFile
+from heliograph_worker.backends.mistakes import words_of
 
 _NO_DASH = r"^([^\x00-][^\x00]*)?$"  # a text that begins with a dash would be read as an option
 _ANY_TEXT = r"^[^\x00]*$"  # no argument of a program holds a NUL
@@ -156,7 +157,9 @@ def _default_of(parameter: Parameter) -> Any:
     try:
         return known.validate_json(json.dumps(default))
     except ValidationError as error:
-        raise ValueError(f"default: {error.errors()[0]['msg']}") from None
+        fault = error.errors()[0]
+        is_dash = fault.get("ctx", {}).get("pattern") == _NO_DASH
+        raise ValueError(f"default: {'must not begin with a dash' if is_dash else words_of(fault)}") from None
 
 
 def _not_an_option(text: str) -> str:

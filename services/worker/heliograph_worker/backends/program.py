@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import IO
 
@@ -38,13 +39,22 @@ class Ended:
         return f"{self.program} ended {how}" + (f": {self.last_line}" if self.last_line else "")
 
 
-class _Pump:
-    """Takes one stream of a program in a thread of its own."""
+class Output(Enum):
+    """Where a program's standard output goes: into the job's log, to whoever ran it, or both."""
 
-    def __init__(self, stream: IO[bytes], *, keeps: int, to_log: bool) -> None:
+    LOG = "log"
+    RESULT = "result"
+    BOTH = "both"
+
+
+class _Pump:
+    """Takes one stream of a program in a thread of its own, and keeps its beginning or, with ``tail``, its end."""
+
+    def __init__(self, stream: IO[bytes], *, keeps: int, to_log: bool, tail: bool = False) -> None:
         self._stream = stream
         self._keeps = keeps
         self._to_log = to_log
+        self._tail = tail
         self.kept = bytearray()
         self.total = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,6 +67,7 @@ class _Pump:
                 if self._to_log:
                     sys.stderr.buffer.write(piece)
                     sys.stderr.buffer.flush()
+                if self._tail:
                     self.kept = (self.kept + piece)[-self._keeps :]
                 elif self.total <= self._keeps:
                     self.kept += piece
@@ -65,8 +76,8 @@ class _Pump:
         self._thread.join(_LAST_WORDS_SECONDS)
 
 
-def run_program(argv: Sequence[str], folder: Path, *, captures: bool = False, called: str | None = None) -> Ended:
-    """Run a program in ``folder`` and wait for its end; with ``captures``, its standard output is no log but returned.
+def run_program(argv: Sequence[str], folder: Path, *, output: Output = Output.LOG, called: str | None = None) -> Ended:
+    """Run a program in ``folder`` and wait for its end.
 
     A signal that stops the job reaches the program as well: this waits for it to clean up, until both are killed.
 
@@ -80,10 +91,11 @@ def run_program(argv: Sequence[str], folder: Path, *, captures: bool = False, ca
     called = called or Path(argv[0]).name
     errors = captured = None
     try:
-        process = _start(argv, folder, called, captures=captures)
+        process = _start(argv, folder, called, captures=output is not Output.LOG)
         assert process.stderr
-        errors = _Pump(process.stderr, keeps=_TAIL, to_log=True)
-        captured = _Pump(process.stdout, keeps=MAX_BYTES, to_log=False) if process.stdout else None
+        errors = _Pump(process.stderr, keeps=_TAIL, to_log=True, tail=True)
+        if process.stdout:
+            captured = _Pump(process.stdout, keeps=MAX_BYTES, to_log=output is Output.BOTH)
         code = process.wait()
     except Cancelled:
         _wait_for_all()  # not for ``process``: the wish may have come before that had a name
@@ -91,8 +103,8 @@ def run_program(argv: Sequence[str], folder: Path, *, captures: bool = False, ca
     finally:
         for pump in filter(None, (errors, captured)):
             pump.finish()
-    output, is_too_long = (bytes(captured.kept), captured.total > MAX_BYTES) if captured else (b"", False)
-    return Ended(called, code, _last_line(bytes(errors.kept)), output, is_too_long)
+    kept, is_too_long = (bytes(captured.kept), captured.total > MAX_BYTES) if captured else (b"", False)
+    return Ended(called, code, _last_line(bytes(errors.kept)), kept, is_too_long)
 
 
 def _start(argv: Sequence[str], folder: Path, called: str, *, captures: bool) -> subprocess.Popen[bytes]:

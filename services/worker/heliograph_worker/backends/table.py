@@ -51,6 +51,9 @@ class Table(BaseModel):
     limits: LimitsTable = LimitsTable()
     retry: Literal["off", "default"] = "default"
 
+    def check_worker(self) -> None:
+        """Look, when the worker starts, for what the table's jobs need there; ``ValueError`` says what is missing."""
+
     def backend(
         self, name: str, parameters: type[BaseModel], function: Callable[[Any, JobContext], Any], *, about: str
     ) -> Backend:
