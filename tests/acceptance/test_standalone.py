@@ -136,4 +136,4 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path, port: int) -
         output, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert output == ""
-    assert errors == f"port {port} is taken: stop what listens there, or choose another one with --port\n"
+    assert errors == f"port {port} is taken: stop what listens there, or choose another: make up PORT={port + 1}\n"
