@@ -10,71 +10,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from heliograph.backends import (
     Cancelled,
-    FatalError,
-    Finished,
-    Gone,
     JobContext,
-    Standing,
-    StillRunning,
-    TransientError,
-    UsageError,
     backend,
 )
 from heliograph.jobs.model import JobError
-from heliograph.jobs.states import ErrorKind, State
-from heliograph.testing import FakeJob, Progress, UnexpectedOutcomeError, reconcile, run
-from heliograph_worker.catalogue import Catalogue
-from heliograph_worker.pool import Pool
-from heliograph_worker.task import OutcomeKind, Task
-from tests.backends_for_tests import SOURCES, Recorder, bad, environment, good
-
-
-class Nothing(BaseModel):
-    pass
-
-
-class Text(BaseModel):
-    text: str = ""
-
-
-def made(function: Callable[..., Any], **about: Any) -> Any:
-    """Make a backend of a function of the job alone."""
-    if inspect.iscoroutinefunction(function):
-
-        async def call(parameters: Nothing, job: JobContext) -> Any:
-            return await function(job)
-    else:
-
-        def call(parameters: Nothing, job: JobContext) -> Any:  # type: ignore[misc] # the other half of the choice
-            return function(job)
-
-    return backend(name="made", version="1.0.0", **about)(call)
-
-
-@backend(name="cluster", version="1.0.0")
-class Cluster:
-    """Has what an outside system said."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-
-    def run(self, parameters: Text, job: JobContext) -> int:
-        self.runs += 1
-        return self.runs
-
-    async def reconcile(self, parameters: Text, job: JobContext) -> Any:
-        standings = {"goes on": StillRunning(), "done": Finished((1, 2)), "gone": Gone(), "nan": Finished(float("nan"))}
-        return standings.get(job.remembered["state"], parameters.text)
+from heliograph.jobs.states import ErrorKind
+from heliograph.testing import FakeJob, Progress, UnexpectedOutcomeError, run
+from tests.backends_for_tests import good
+from tests.parts.backends import Cluster, Nothing, Text, made
 
 
 @pytest.mark.parametrize("asked", [good.add, good.add_slowly])
@@ -93,7 +44,7 @@ def test_of_a_class_one_object_is_made() -> None:
 
 
 def test_a_class_that_is_not_decorated_is_no_backend() -> None:
-    with pytest.raises(TypeError, match=r"test_testing\.Text'> is no backend: the decorator makes one"):
+    with pytest.raises(TypeError, match=r"backends\.Text'> is no backend: the decorator makes one"):
         run(Text)
 
 
@@ -295,149 +246,6 @@ def test_outside_the_main_thread_a_limit_is_refused_rather_than_forgotten() -> N
     assert seen == [{"total": 2}, "refused"]
 
 
-def test_what_is_remembered_reaches_a_later_attempt() -> None:
-    def count(job: JobContext) -> int:
-        job.remember(count=job.remembered.get("count", 0) + 1, at="here")
-        return int(job.remembered["count"])
-
-    first = run(made(count), remembered={"other": (1, 2)})
-    assert (first.result, first.remembered) == (1, {"other": [1, 2], "count": 1, "at": "here"})
-    assert run(made(count), attempt=2, remembered=first.remembered).result == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [({"x": object()}, "remembered.x: builtins.object is no JSON value"), ({"x": "é" * 33_000}, "more than 65,536")],
-)
-def test_what_cannot_be_remembered_is_refused(values: dict[str, Any], message: str) -> None:
-    job = FakeJob(remembered={"y": 1})
-    with pytest.raises(ValueError, match=message):
-        job.remember(**values)
-    assert job.remembered == {"y": 1}
-
-
-def planned(parameters: dict[str, Any]) -> int:
-    if parameters["n"] == 0:
-        raise TransientError("away")
-    return int(parameters["n"]) * 2
-
-
-@pytest.mark.parametrize(
-    ("plan", "state", "result", "kind"),
-    [
-        ({"x": (1, 2)}, State.DONE, {"x": [1, 2]}, None),
-        (UsageError("wrong"), State.FAILED, None, ErrorKind.USAGE),
-        (ValueError("wrong"), State.FAILED, None, ErrorKind.FATAL),
-        (Cancelled(), State.CANCELLED, None, ErrorKind.CANCELLED),
-        (State.RUNNING, State.RUNNING, None, None),
-        (planned, State.DONE, 6, None),
-        (good.add_slowly, State.FAILED, None, ErrorKind.USAGE),
-    ],
-)
-def test_a_child_ends_as_planned(plan: Any, state: State, result: Any, kind: ErrorKind | None) -> None:
-    job = FakeJob(children={"child": plan})
-    (child,) = job.wait([job.submit("child", {"n": 3})], timeout=timedelta(0))
-    assert (child.state, child.result, child.error and child.error.kind) == (state, result, kind)
-
-
-def test_a_backend_among_the_children_is_run() -> None:
-    def parent(job: JobContext) -> list[Any]:
-        ids = [job.submit("sum", {"left": left}, name=f"from {left}") for left in (1, 2)]
-        found = {child.id: child.result for child in job.wait(ids)}
-        return [found[each]["total"] for each in ids] + [job.wait(ids[::-1])[0].id == ids[1]]
-
-    outcome = run(made(parent), children={"sum": good.add})
-    assert outcome.result == [2, 3, True]
-    assert [(child.backend, child.parameters, child.fields) for child in outcome.submitted] == [
-        ("sum", {"left": 1}, {"name": "from 1"}),
-        ("sum", {"left": 2}, {"name": "from 2"}),
-    ]
-    talking = run(made(lambda job: job.submit("talk", {})), children={"talk": good.talk})
-    assert talking.log == ""  # a child has a log of its own
-
-
-def test_a_defect_of_a_child_comes_out_unless_it_is_caught() -> None:
-    def parent(job: JobContext) -> Any:
-        (child,) = job.wait([job.submit("complain", {"kind": "defect"})])
-        return child.error and child.error.message
-
-    with pytest.raises(RuntimeError, match="what nobody expected"):
-        run(made(parent), children={"complain": good.complain})
-    caught = run(made(parent), children={"complain": good.complain}, catch=True)
-    assert caught.result == "RuntimeError: what nobody expected"
-
-
-def test_an_asynchronous_parent_waits_in_a_thread() -> None:
-    async def parent(job: JobContext) -> Any:
-        ids = [await asyncio.to_thread(job.submit, "sum", {"left": 1})]
-        return [child.result for child in await asyncio.to_thread(job.wait, ids)]
-
-    assert run(made(parent), children={"sum": good.add_slowly}).result == [{"total": 2}]
-
-
-def test_the_same_child_of_a_later_attempt_is_the_same_job() -> None:
-    def submit(job: JobContext) -> list[str]:
-        return [job.submit("child", {"n": 1}), job.submit("child", {"n": 1}), job.submit("child", {"n": job.attempt})]
-
-    first, second = (run(made(submit), attempt=attempt, children={"child": 0}).result for attempt in (1, 2))
-    assert first[:2] == second[:2]
-    assert len({*first, *second}) == 4
-
-
-@pytest.mark.parametrize(
-    ("backend_name", "parameters", "fields", "message"),
-    [
-        ("other", {}, {}, r"backend: there is no backend other \(in this test's children: child\)"),
-        ("child", {}, {"nmae": "x"}, "nmae: Extra inputs are not permitted"),
-        ("child", {}, {"timeout_seconds": -1}, "timeout_seconds: Input should be greater than 0"),
-        ("child", {"at": datetime}, {}, "submission.parameters.at: builtins.type is no JSON value"),
-    ],
-)
-def test_a_submission_that_the_api_would_refuse_is_refused(
-    backend_name: str, parameters: dict[str, Any], fields: dict[str, Any], message: str
-) -> None:
-    job = FakeJob(children={"child": 0})
-    with pytest.raises(UsageError, match=message):
-        job.submit(backend_name, parameters, **fields)
-    assert not job.submitted
-
-
-def test_what_would_wait_for_ever_is_said_to() -> None:
-    job = FakeJob(children={"child": State.RUNNING}, callbacks=[{"state": "over"}])
-    child = job.submit("child", {})
-    with pytest.raises(RuntimeError, match="wait for ever"):
-        job.wait([child])
-    with pytest.raises(ValueError, match="X is none of this job's children"):
-        job.wait([child, "X"])
-    told = job.next_callback()
-    assert told
-    assert told.body == {"state": "over"}
-    assert job.next_callback(timedelta(hours=1)) is None
-    with pytest.raises(RuntimeError, match="wait for ever"):
-        job.next_callback()
-
-
-def test_a_callback_address_is_of_its_attempt() -> None:
-    assert FakeJob().callback_url.startswith("https://")
-    assert FakeJob().callback_url != FakeJob(attempt=2).callback_url
-
-
-@pytest.mark.parametrize(
-    ("state", "standing"), [("goes on", StillRunning()), ("done", Finished([1, 2])), ("gone", Gone())]
-)
-def test_a_backend_is_asked_what_became_of_its_work(state: str, standing: Standing) -> None:
-    assert reconcile(Cluster, remembered={"state": state}) == standing
-
-
-def test_what_is_no_standing_is_refused() -> None:
-    with pytest.raises(TypeError, match="reconcile returned no standing: 'yes'"):
-        reconcile(Cluster, {"text": "yes"}, remembered={"state": "?"})
-    with pytest.raises(FatalError, match="nan is no JSON number"):
-        reconcile(Cluster, remembered={"state": "nan"})
-    with pytest.raises(ValueError, match="sum has no reconcile"):
-        reconcile(good.add, {"left": 1})
-
-
 def test_a_fake_job_is_all_that_a_context_is(tmp_path: Path) -> None:
     job: JobContext = FakeJob(tmp_path)
     assert job.scratch == tmp_path
@@ -462,55 +270,3 @@ def test_a_fake_job_keeps_what_it_is_told() -> None:
     del job
     gc.collect()
     assert not scratch.exists()
-
-
-# What a run in this process says is what a worker's process says.
-CASES: list[tuple[Any, dict[str, Any]]] = [
-    (good.add, {"left": 3}),
-    (good.add, {"left": 0}),
-    (good.add, {}),
-    (good.read, {"table": "/etc/passwd"}),
-    (good.secret, {"password": "hunter2"}),
-    *((good.complain, {"kind": kind}) for kind in ("usage", "transient", "defect")),
-    (good.bad_file_name, {}),
-    (bad.crash, {"which": "sys.exit"}),
-    (bad.crash, {"which": "recursion"}),
-    (bad.broken_exception, {}),
-    (bad.surrogate_exception, {}),
-    (bad.cancelled_by_nobody, {}),
-    *((bad.result, {"which": which}) for which in bad.RESULTS),
-]
-
-
-@pytest.fixture
-async def pool(tmp_path: Path) -> AsyncIterator[Pool]:
-    pool = Pool(Catalogue.of(SOURCES), slots=2, scratch_root=tmp_path / "scratch", environment=environment())
-    await pool.start()
-    yield pool
-    await pool.close()
-
-
-def asked(name: str, parameters: dict[str, Any], limit: timedelta | None = None) -> Task:
-    return Task(name, "job", 1, name, parameters, limit)
-
-
-async def test_what_a_run_says_is_what_a_worker_says(pool: Pool) -> None:
-    for tried, parameters in CASES:
-        theirs = await pool.run(asked(tried.name, parameters), Recorder())
-        ours = await asyncio.to_thread(run, tried, parameters, catch=True)
-        if theirs.error is None:
-            assert (theirs.kind, theirs.result) == (OutcomeKind.DONE, ours.result)
-        else:
-            case, failure = (tried.name, parameters), ours.failure
-            assert (case, failure.kind, failure.message) == (case, theirs.error.kind, theirs.error.message)
-            assert (failure.traceback is None) is (theirs.error.traceback is None)
-
-
-async def test_a_time_limit_is_told_as_a_worker_tells_it(pool: Pool, tmp_path: Path) -> None:
-    limit = timedelta(seconds=0.5)
-    marker = {"file": str(tmp_path / "marker")}
-    seen = Recorder()
-    theirs = await pool.run(asked("hang", marker, limit), seen)
-    ours = run(bad.hang, marker, timeout=limit)
-    assert theirs.error == ours.error
-    assert seen.text == ours.log

@@ -17,14 +17,13 @@ class Delivery(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """A declared queue.
+class Rules:
+    """What holds in a queue.
 
     ``parameters_schema`` is JSON Schema, None where anything goes. Without ``lease`` a claim is held until it is
     reported or released. ``roles`` are those that a submitter must have, all of them.
     """
 
-    name: str
     title: str
     parameters_schema: dict[str, Any] | None
     once: Once
@@ -33,6 +32,13 @@ class Queue:
     max_attempts: int
     limits: Limits
     roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue(Rules):
+    """A declared queue; ``revision`` changes with its schema."""
+
+    name: str
     paused: bool
     declared_at: datetime
     declared_by: str
@@ -40,15 +46,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(Rules):
     """The rules of a queue as somebody states them, all of them; ``paused`` as None leaves it as it is."""
 
-    title: str
-    parameters_schema: dict[str, Any] | None
-    once: Once
-    lease: timedelta | None
-    delivery: Delivery
-    max_attempts: int
-    limits: Limits
-    roles: tuple[str, ...]
     paused: bool | None = None
