@@ -166,8 +166,9 @@ class Consumer:
 
     def _pass_on(self, token: str) -> None:
         """Hand back what was claimed ahead of a slot that did not come: the jobs before it are long after all."""
-        if not self._capacity.has_begun(token):
-            self._pool.stop(token, StopReason.SHUTDOWN)
+        if not self._capacity.has_begun(token) and not self._pool.stop(token, StopReason.SHUTDOWN):
+            # Its input files are still on their way; then it may have to wait after all.
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._pass_on, token)
 
     def _pass_on_waiting(self) -> None:
         """Hand back all that waits here for a slot."""
