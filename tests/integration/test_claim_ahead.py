@@ -1,6 +1,7 @@
 """A worker of short jobs claims more than it has slots for, and gives back what then has to wait."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from tests.parts.notifier import until
 
 
 @pytest.fixture
-async def api(mongodb_url: str, tmp_path: Path) -> AsyncIterator[Api]:
-    """An api and a worker of two slots, which has just done thirty short jobs."""
+async def api(mongodb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    """An api and a worker of two slots, which has just done thirty short jobs, short however busy the machine is."""
+    monkeypatch.setattr("heliograph_worker.capacity.AHEAD", timedelta(seconds=30))
+    monkeypatch.setattr("heliograph_worker.capacity.LONG", timedelta(seconds=2))
     names = [source.removeprefix("tests.backends_for_tests.") for source in SOURCES]
     async with open_api(mongodb_url) as api, api.worker(tmp_path / "scratch", *names):
         short = {"backend": "square", "parameters": {"number": 2}, "notify": False}
