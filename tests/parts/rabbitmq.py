@@ -21,6 +21,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from tests.parts.freezing import freeze
+
 _INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _START_SECONDS = 60.0  # 6 s on a quiet machine
@@ -106,8 +108,8 @@ class RabbitNode:
         self.start()
 
     def pause(self) -> None:
-        """Freeze the node (SIGSTOP): connections stay open and nothing answers."""
-        self._process.send_signal(signal.SIGSTOP)
+        """Freeze the node: connections stay open and nothing answers."""
+        freeze(self._process.pid)
 
     def resume(self) -> None:
         """Let a frozen node go on (SIGCONT)."""

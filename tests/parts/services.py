@@ -20,6 +20,7 @@ import httpx
 from heliograph.identity.tokens import Tokens
 from heliograph.notices.indexes import DELIVERIES
 from heliograph.notices.model import OPEN
+from tests.parts.freezing import freeze
 from tests.parts.jobs import Stores, open_stores
 from tests.parts.notifier import ADA, until
 from tests.parts.smtp import MailServer
@@ -121,7 +122,7 @@ class Service:
 
     def suspend(self) -> None:
         """Freeze it, as a machine that swaps does: its children run on."""
-        self.signal(signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)

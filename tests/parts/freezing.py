@@ -1,0 +1,27 @@
+"""Freezing a process so that it has really stopped when the next line runs."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+_MOST_SECONDS = 10.0
+
+
+def freeze(process: int) -> None:
+    """Stop a process and wait until each of its threads stands still.
+
+    A signal is only a request: on a busy machine, threads on other processors go on for a while and answer.
+    """
+    os.kill(process, signal.SIGSTOP)
+    deadline = time.monotonic() + _MOST_SECONDS
+    while not _stands_still(process):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {process} does not stop")
+        time.sleep(0.001)
+
+
+def _stands_still(process: int) -> bool:
+    # The state follows the command's name, which stands in brackets and may itself hold any character.
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{process}/task").glob("*/stat")]
+    return all(state in "TZX" for state in states)
