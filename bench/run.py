@@ -17,7 +17,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import claims, jobs
+from bench import claims, jobs, notices, plan
 from bench.load import Result, post, quantile
 from bench.stack import HERE, Stack, children, pss_megabytes, stack
 from heliograph.client import Client
@@ -49,6 +49,8 @@ def main() -> None:
         submissions(parts)
     jobs.main()
     claims.main()
+    notices.main()
+    plan.main()
 
 
 def start_worker(parts: Stack) -> None:

@@ -88,6 +88,13 @@ class ConflictError(HeliographError):
     code = "conflict"
 
 
+class TooManyError(HeliographError):
+    """You have done so too often of late; try again later."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too-many"
+
+
 class UnavailableError(HeliographError):
     """A part that this needs is away; try again with the same Idempotency-Key."""
 

@@ -26,8 +26,8 @@ def configure_logging(level: str = "info", *, readable: bool | None = None) -> N
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The libraries' own records are of interest from warnings upwards; our words on a broker or a database that is
-    # away replace theirs.
+    # The libraries' own records are of interest from warnings upwards; our words on a broker, a database or a
+    # homeserver that is away replace theirs.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    for noisy in ("aio_pika", "aiormq", "pymongo"):
+    for noisy in ("aio_pika", "aiormq", "pymongo", "nio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

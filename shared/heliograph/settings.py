@@ -105,8 +105,9 @@ class LinkSettings(ServiceSettings):
 
     link_keys: OptionalKeys = Field(
         default=None,
-        description="keys of signed links, the same for the api and all workers, written as the signing keys are; "
-        "without any, outside systems cannot call back; make one with: openssl rand -hex 32",
+        description="keys of signed links, the same for the api, all workers and all notifiers, written as the signing "
+        "keys are; without any, outside systems cannot call back, and messages have no links to hear less; make one "
+        "with: openssl rand -hex 32",
         repr=False,
     )
 

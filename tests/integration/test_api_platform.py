@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from heliograph.announcements import Announcements
 from heliograph.backends import Backend
 from heliograph.ids import new_id
-from heliograph.notices.model import Delivery, DeliveryStatus, Occasion
+from heliograph.notices.linked import LinkedUsers
+from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject, SubjectKind
 from heliograph.notices.store import Ledger
 from heliograph.wire import BackendView, NoticePage
 from tests.parts.api import ADA, KEY, SUM, Api, open_api, problem
@@ -106,17 +107,20 @@ async def test_me_tells_what_the_roles_allow(api: Api) -> None:
         "subject": ADA,
         "name": "Ada",
         "roles": ["job manager", "user"],
-        "may": ["submit jobs", "see one's own jobs", "see everybody's jobs", "cancel and retry one's own jobs"],
-    }
+        "may": [
+            "submit jobs", "see one's own jobs", "see everybody's jobs", "cancel and retry one's own jobs",
+            "have others told",
+        ],
+    }  # fmt: skip
 
 
-async def delivered(api: Api, job: str, **fields: Any) -> Delivery:
+async def delivered(api: Api, subject: Subject, **fields: Any) -> Delivery:
     """Store a notice as the notifier plans it."""
     now = datetime.now(UTC).replace(microsecond=0)
     delivery = Delivery(
-        id=new_id(), job=job, occasion=Occasion.DONE, series=1, seq=2, channel="email", recipient=ADA,
-        status=DeliveryStatus.SUPPRESSED, reason="threshold: it took 1 s, less than 60 s", created_at=now, due_at=now,
-        **fields,
+        id=new_id(), subject=subject, **{"occasion": Occasion.DONE} | fields, series=1, seq=2, channel="email",
+        recipient=ADA, status=DeliveryStatus.SUPPRESSED, reason="threshold: it took 1 s, less than 60 s",
+        created_at=now, due_at=now,
     )  # fmt: skip
     assert await Ledger(api.database).insert([delivery])
     return delivery
@@ -124,7 +128,7 @@ async def delivered(api: Api, job: str, **fields: Any) -> Delivery:
 
 async def test_a_jobs_notices_say_why(api: Api) -> None:
     job = await api.submit()
-    delivery = await delivered(api, job["id"])
+    delivery = await delivered(api, Subject.of_job(job["id"]))
     (notice,) = NoticePage.model_validate((await api.ada.get(f"/v1/jobs/{job['id']}/notices")).json()).items
     assert (notice.id, notice.job_id, notice.occasion, notice.status) == (
         delivery.id, job["id"], "done", "suppressed",
@@ -135,9 +139,9 @@ async def test_a_jobs_notices_say_why(api: Api) -> None:
 
 async def test_all_notices_are_listed_page_by_page(api: Api) -> None:
     job = await api.submit()
-    ids = [(await delivered(api, job["id"])).id]
+    ids = [(await delivered(api, Subject.of_job(job["id"]))).id]
     job = await api.submit()
-    ids.append((await delivered(api, job["id"])).id)
+    ids.append((await delivered(api, Subject.of_job(job["id"]))).id)
     mia = api.client("mia@example.org", "job manager")
     first = (await mia.get("/v1/notices", params={"status": "suppressed", "limit": 1})).json()
     second = (await mia.get("/v1/notices", params={"limit": 1, "cursor": first["next"]})).json()
@@ -216,7 +220,7 @@ async def test_every_answer_fits_what_the_document_declares(api: Api, tmp_path: 
     async with api.worker(tmp_path, "good:files", "good:complain"):
         await api.over(job)
         await api.over(failing)
-    await delivered(api, job["id"])
+    notice = await delivered(api, Subject.of_job(job["id"]))
     given_up = (await api.submit())["id"]
     error = {"kind": "lost", "message": "its worker was lost", "traceback": None}
     ended = {"state": "failed", "error": error, "ended_at": datetime.now(UTC), "attempt": 3}
@@ -228,6 +232,14 @@ async def test_every_answer_fits_what_the_document_declares(api: Api, tmp_path: 
     held, lease = await queue.claim_one()
     await queue.submit()
     named = {"lease_token": lease}
+    mute = (await admin.post("/v1/mutes", json={})).json()["id"]
+    watch = (await admin.post("/v1/watches", json={"group": "g"})).json()["id"]
+    incident = (await admin.post("/v1/incidents", json={"text": "x"})).json()["id"]
+    await delivered(api, Subject(SubjectKind.INCIDENT, incident), occasion=Occasion.INCIDENT)
+    tried = (await admin.post("/v1/notices/test", json={})).json()["id"]
+    await delivered(api, Subject(SubjectKind.TEST, tried), occasion=Occasion.TEST)
+    users = LinkedUsers(api.database)
+    assert await users.redeem("@root:hs", await users.challenge("root@example.org", "@root:hs"))
     token = f"/v1/tokens/{(await admin.get('/v1/tokens')).json()['items'][0]['id']}"
     answered: set[tuple[str, str]] = set()
     for method, path, template, body in (
@@ -274,6 +286,26 @@ async def test_every_answer_fits_what_the_document_declares(api: Api, tmp_path: 
         ("POST", "/v1/callbacks/forged", "/v1/callbacks/{token}", {"state": "done"}),  # refused
         ("GET", "/v1/callbacks/forged?state=done", "/v1/callbacks/{token}", None),  # refused
         ("GET", "/v1/notices", "/v1/notices", None), ("GET", "/v1/me", "/v1/me", None),
+        ("POST", f"/v1/notices/{notice.id}/resend", "/v1/notices/{notice_id}/resend", None),
+        ("POST", f"/v1/notices/{notice.id}/resend", "/v1/notices/{notice_id}/resend", None),  # refused
+        ("POST", "/v1/notices/test", "/v1/notices/test", {"channel": "email"}),
+        ("GET", f"/v1/notices/test/{tried}", "/v1/notices/test/{test_id}", None),
+        ("GET", "/v1/me/notifications", "/v1/me/notifications", None),
+        ("PATCH", "/v1/me/notifications", "/v1/me/notifications", {
+            "email": {"done": True}, "matrix": {"room": "!dome:hs"}, "time_zone": "UTC", "urgent": ["failed"],
+            "quiet_hours": {"from": "22:00", "to": "07:00"}, "working_days": ["monday"],
+        }),
+        ("PATCH", "/v1/me/notifications", "/v1/me/notifications", {"email": 7}),  # refused
+        ("GET", "/v1/me/matrix", "/v1/me/matrix", None), ("DELETE", "/v1/me/matrix", "/v1/me/matrix", None),
+        ("POST", "/v1/me/matrix", "/v1/me/matrix", {"user": "@root:hs"}),
+        ("POST", "/v1/mutes", "/v1/mutes", {"job": job["id"], "channel": "email", "seconds": 60}),
+        ("GET", "/v1/mutes", "/v1/mutes", None), ("DELETE", f"/v1/mutes/{mute}", "/v1/mutes/{mute_id}", None),
+        ("POST", "/v1/watches", "/v1/watches", {"backend": "sum", "email": {"done": True}}),
+        ("GET", "/v1/watches", "/v1/watches", None),
+        ("DELETE", f"/v1/watches/{watch}", "/v1/watches/{watch_id}", None),
+        ("POST", "/v1/incidents", "/v1/incidents", {"text": "x", "title": "y", "job": job["id"]}),
+        ("GET", "/v1/incidents", "/v1/incidents", None),
+        ("GET", f"/v1/incidents/{incident}", "/v1/incidents/{incident_id}", None),
         ("POST", "/v1/jobs", "/v1/jobs", {"backend": "none"}), ("GET", "/healthz", "/healthz", None),
         ("GET", "/readyz", "/readyz", None), ("GET", "/metrics", "/metrics", None),
     ):  # fmt: skip

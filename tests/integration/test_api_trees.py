@@ -250,7 +250,7 @@ async def test_a_job_submits_for_its_owner_with_the_roles_of_its_submitter(api: 
     child = await children.submit(parent, 1, SUM | {"priority": 3})
     assert (child.owner, child.parent, child.ancestors) == ("olga", parent.id, (parent.id,))
     assert (child.group, child.roles, child.priority) == ("survey", parent.roles, 3)
-    assert child.notify == {"told": False, "wishes": []}
+    assert child.notify == {"told": False}
     grandchild = await children.submit(child, 1, SUM | {"parent": child.id})
     assert grandchild.ancestors == (parent.id, child.id)
 
@@ -262,7 +262,15 @@ async def test_a_child_is_told_of_where_it_says_so_as_its_parent_s_submitter_wis
     child = await children.submit(parent, 1, SUM | {"notify": True})
     assert child.notify == parent.notify
     quiet = await children.submit(parent, 2, SUM | {"notify": {"email": {"submitted": False}}})
-    assert quiet.notify["wishes"] == [parent.notify["wishes"][0] | {"submitted": False}]
+    assert quiet.notify == parent.notify | {"asked": [{"channel": "email", "recipient": "", "submitted": False}]}
+
+
+async def test_a_child_of_a_confidential_job_is_told_of_in_confidence(api: Api, children: Children) -> None:
+    parent = await parent_of(api, api.client(ADA), notify={"confidential": True})
+    for number, asked in enumerate((True, {"urgent": True}, {"confidential": False}), 1):
+        child = await children.submit(parent, number, SUM | {"notify": asked})
+        assert child.notify["confidential"]
+    assert (await children.submit(parent, 9, SUM)).notify == {"told": False}
 
 
 async def test_a_later_attempt_gets_the_same_children(api: Api, children: Children) -> None:

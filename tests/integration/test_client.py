@@ -9,8 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from heliograph.client import Client, ProblemError
-from heliograph.client import client as module
+from heliograph.client import Client, ProblemError, asking
 from heliograph.jobs.store import ClaimStore
 from heliograph.jobs.store.claims import LEASE
 from heliograph_standalone.mongod import Mongod
@@ -177,6 +176,6 @@ async def test_it_waits_while_the_database_restarts(tmp_path: Path) -> None:
 
 
 async def test_its_patience_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSE_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(asking, "PAUSE_SECONDS", (0.01, 0.01))
     with pytest.raises(httpx.ConnectError), Client("http://127.0.0.1:1") as client:
         client.backends()

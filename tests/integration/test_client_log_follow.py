@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from heliograph.client import Client
+from heliograph.client import Client, asking
 from heliograph.client import client as module
 from heliograph_api import following
 from tests.parts.api import Api, open_api
@@ -76,7 +76,8 @@ async def test_the_client_yields_characters_whole_and_attempts_apart(api: Api) -
 
 async def test_the_client_goes_on_where_an_answer_broke_or_ended(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "LONGEST_SECONDS", 0.2)
-    monkeypatch.setattr(module, "PAUSE_SECONDS", (0.01,) * 5)
+    for each in (module, asking):
+        monkeypatch.setattr(each, "PAUSE_SECONDS", (0.01,) * 5)
     job = (await api.submit())["id"]
     with client_of(api) as client:
         client._http._transport = breaking = BreakWithin(client._http._transport)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from heliograph.bus.memory import MemoryBus
@@ -52,7 +53,8 @@ def settings(mongodb_url: str, database_name: str, mail_server: MailServer) -> S
 async def process(settings: NotifierSettings) -> AsyncIterator[asyncio.subprocess.Process]:
     """``python -m heliograph_notifier`` with these settings; killed at the end if it still runs."""
     values = settings.model_dump(exclude_none=True, mode="json")
-    environment = {f"HELIOGRAPH_{name.upper()}": str(value) for name, value in values.items()}
+    words = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in values.items()}
+    environment = {f"HELIOGRAPH_{name.upper()}": value for name, value in words.items()}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "heliograph_notifier", env={**os.environ, **environment},
         stderr=asyncio.subprocess.PIPE,
@@ -121,6 +123,15 @@ async def test_it_is_ready_with_its_parts_and_not_without_the_database(stores: S
     assert (is_ready, parts["status"]) == (False, "unavailable")
 
 
+async def test_without_a_channel_it_starts_and_says_so(stores: Stores, settings: Settings) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with Notifier(settings(smtp_url=None), database=stores.database, bus=MemoryBus()):
+            job = await stores.submit(notify=told())
+
+            await until(lambda: has(stores, job.id, DeliveryStatus.SUPPRESSED))
+    assert [entry["log_level"] for entry in logs if "NO CHANNEL IS CONFIGURED" in entry["event"]] == ["warning"]
+
+
 async def test_a_clean_end_records_what_is_being_sent(
     stores: Stores, mail_server: MailServer, settings: Settings
 ) -> None:
@@ -183,7 +194,7 @@ def test_without_its_settings_it_says_what_to_set(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HELIOGRAPH_MAIL_FROM", "nobody")
     with pytest.raises(SystemExit) as ended:
         NotifierSettings.load()
-    assert "HELIOGRAPH_SMTP_URL is not set (Where mail goes: smtp://" in str(ended.value)
+    assert "HELIOGRAPH_MONGODB_URL is not set (MongoDB, the truth: mongodb://" in str(ended.value)
     assert "HELIOGRAPH_MAIL_FROM this is not the address of a mailbox" in str(ended.value)
 
 
@@ -191,7 +202,7 @@ def test_without_its_settings_it_says_what_to_set(monkeypatch: pytest.MonkeyPatc
     "wrong",
     [
         {"smtp_url": "http://x"}, {"mail_from": "a@b, c@d"}, {"contact_email": "x"}, {"senders": 0},
-        {"email_sending_timeout_default_threshold": -1},
+        {"email_sending_timeout_default_threshold": -1}, {"disclosure": "email=some"}, {"disclosure": "full"},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:

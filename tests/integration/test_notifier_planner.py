@@ -1,7 +1,8 @@
 """What is planned is planned once, however often and by however many it is announced."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from heliograph.bus.memory import MemoryBus
@@ -10,11 +11,15 @@ from heliograph.jobs.states import State
 from heliograph.jobs.store.claims import Finish
 from heliograph.notices.due import DueStore
 from heliograph.notices.intervals import IntervalStore
-from heliograph.notices.model import DeliveryStatus, Occasion
-from tests.parts.jobs import Stores, failed, lease_of
+from heliograph.notices.model import DeliveryStatus, Occasion, Wish
+from heliograph.notices.mutes import Mute, MuteScope, MuteStore
+from heliograph.notices.preferences import PreferenceStore, QuietHours
+from heliograph.notices.watches import Watch, WatchKind, WatchStore
+from tests.parts.jobs import QUEUE, Stores, done, failed, lease_of
 from tests.parts.notifier import ADA, desk, told, until, wish
 from tests.parts.smtp import MailServer
 
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SUPPRESSED, PLANNED = DeliveryStatus.SUPPRESSED, DeliveryStatus.PLANNED
 
 
@@ -65,6 +70,34 @@ async def test_two_planners_at_once_make_one_delivery_each(stores: Stores, mail_
             assert delivery.status is PLANNED  # neither took the interval away from the other
 
 
+async def test_of_one_request_two_planners_tell_once_in_an_interval_on_each_channel(
+    stores: Stores, mail_server: MailServer
+) -> None:
+    wishes = {"claimed": [wish(interval_seconds=3600), wish("!lab", channel="matrix", interval_seconds=3600)]}
+    both = {"elsewhere": ("matrix",)}
+    async with desk(stores, mail_server, **both) as one, desk(stores, mail_server, **both) as other:
+        jobs = [await stores.submit(notify=wishes, identity="the same") for _ in range(20)]
+        events = [(await one.events(job))[0] for job in jobs]
+        await asyncio.gather(*(each.planner.handle(event) for event in events for each in (one, other)))
+        deliveries = [delivery for job in jobs for delivery in await one.ledger.of_job(job.id)]
+    told_ = sorted(each.channel for each in deliveries if each.status is PLANNED)
+    assert (len(deliveries), told_) == (40, ["email", "matrix"])
+    kept = [each.reason.partition(":")[0] for each in deliveries if each.status is SUPPRESSED]
+    assert kept == ["submitted-within-interval"] * 38
+
+
+async def test_two_planners_tell_of_the_end_once_a_series(stores: Stores, mail_server: MailServer) -> None:
+    async with desk(stores, mail_server) as one, desk(stores, mail_server) as other:
+        job = await one.finished_job()
+        await stores.jobs.reopen(job.id, "ada")
+        assert await stores.finish(await stores.claim(), done())
+        events = await one.events(job)
+        await asyncio.gather(*(each.planner.handle(event) for event in events for each in (one, other)))
+        await asyncio.gather(one.planner.sweep(), other.planner.sweep())
+        ends = [each for each in await one.ledger.of_job(job.id) if each.occasion is Occasion.DONE]
+    assert [(each.series, each.status) for each in ends] == [(1, PLANNED), (2, PLANNED)]
+
+
 async def test_the_sweep_finds_what_no_event_announced(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
         job = await notifier.finished_job()
@@ -98,7 +131,7 @@ async def has_an_empty_outbox(stores: Stores, job: str) -> bool:
 
 async def test_nobody_wished_nobody_is_told_and_the_note_goes(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
-        job = await notifier.finished_job(notify={"told": True, "wishes": []})
+        job = await notifier.finished_job(notify={"told": True})
         assert await notifier.plan(job) == []
         assert (await stores.stored(job))["notices_due"] == []
 
@@ -165,8 +198,69 @@ async def test_a_reopened_job_is_told_of_anew(stores: Stores, mail_server: MailS
 
 async def test_who_cancelled_it_is_not_told_and_others_are(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
-        wishes = told(wish(), wish("grace@example.org", subject="grace"))
+        wishes = told(wish(), wish("grace@example.org"))
         job = await stores.submit(owner=ADA, notify=wishes)
         await stores.jobs.cancel(job.id, ADA)
         deliveries = [each for each in await notifier.plan(job) if each.occasion is Occasion.CANCELLED]
     assert {each.recipient: each.status for each in deliveries} == {ADA: SUPPRESSED, "grace@example.org": PLANNED}
+
+
+async def test_what_people_stated_before_decides_when_it_is_planned(stores: Stores, mail_server: MailServer) -> None:
+    """Preferences, watches and mutes are read then, not when the job is submitted."""
+    await PreferenceStore(stores.database).change(
+        "ada", lambda known: replace(known, wishes={"email": Wish("email", "lab@example.org", submitted=False)})
+    )
+    watched = Watch("01W", "grace", WatchKind.QUEUE, QUEUE, None, NOW, (Wish("email", "grace@example.org"),))
+    await WatchStore(stores.database).add(watched)
+    async with desk(stores, mail_server) as notifier:
+        job = await notifier.finished_job()
+        mute = Mute("01M", MuteScope.ALL, "the api", NOW, person="grace")
+        await MuteStore(stores.database).add(mute)
+        deliveries = await notifier.plan(job)
+    assert [(each.recipient, each.occasion, each.reason.partition(":")[0]) for each in deliveries] == [
+        ("lab@example.org", Occasion.SUBMITTED, "submitted-not-wished"),
+        ("grace@example.org", Occasion.SUBMITTED, "muted"),
+        ("lab@example.org", Occasion.DONE, "done-wished"),
+        ("grace@example.org", Occasion.DONE, "muted"),
+    ]
+
+
+async def test_in_quiet_hours_what_is_not_urgent_is_planned_for_later(stores: Stores, mail_server: MailServer) -> None:
+    now = (await stores.database.now()).time()
+    quiet = QuietHours(now.replace(second=0, microsecond=0), time((now.hour + 2) % 24))
+    await PreferenceStore(stores.database).change(
+        "ada", lambda known: replace(known, quiet_hours=quiet, urgent=frozenset({Occasion.DONE}))
+    )
+    async with desk(stores, mail_server) as notifier:
+        submitted, finished = await notifier.plan(await notifier.finished_job())
+        (urgent,) = await notifier.plan(await stores.submit(notify=told() | {"urgent": True}))
+    assert submitted.due_at - submitted.created_at > timedelta(minutes=59)
+    assert submitted.reason.endswith("; waits for the end of quiet time")
+    for each in (finished, urgent):
+        assert (each.is_urgent, each.due_at) == (True, each.created_at)
+
+
+async def test_what_is_urgent_does_not_wait_behind_what_waits_for_the_morning(
+    stores: Stores, mail_server: MailServer
+) -> None:
+    now = (await stores.database.now()).time()
+    quiet = QuietHours(now.replace(second=0, microsecond=0), time((now.hour + 2) % 24))
+    await PreferenceStore(stores.database).change(
+        "ada", lambda known: replace(known, quiet_hours=quiet, urgent=frozenset({Occasion.DONE}))
+    )
+    async with desk(stores, mail_server) as notifier:
+        await notifier.plan(await notifier.finished_job())
+        leased = await notifier.ledger.lease("email", 8)
+    assert [each.delivery.occasion for each in leased] == [Occasion.DONE]
+
+
+async def test_that_it_begins_is_planned_after_a_long_wait(stores: Stores, mail_server: MailServer) -> None:
+    async with desk(stores, mail_server) as notifier:
+        job = await stores.submit(notify=told(wish(running_after_seconds=600)))
+        earlier = NOW.replace(year=NOW.year - 1)
+        long_ago = {"created_at": earlier, "history.0.at": earlier}
+        await stores.collection.update_one({"_id": job.id}, {"$set": long_ago})
+        await stores.claim()
+        _, running = await notifier.plan(job)
+    assert (running.occasion, running.status) == (Occasion.RUNNING, PLANNED)
+    assert running.reason.startswith("running-after-wait: waited 3")

@@ -30,9 +30,9 @@ async def planned(notifier: Desk, *recipients: str) -> Job:
 
 
 async def lease(notifier: Desk) -> Leased:
-    leased = await notifier.ledger.lease(["email"])
+    leased = await notifier.ledger.lease("email")
     assert leased, "nothing to lease"
-    return leased
+    return leased[0]
 
 
 async def no_breaks(stores: Stores, length: timedelta) -> None:
@@ -111,8 +111,7 @@ async def test_while_a_channel_rests_its_other_notices_are_left_in_peace(
     stores: Stores, mail_server: MailServer
 ) -> None:
     mail_server.behaviour = Behaviour.BUSY
-    async with desk(stores, mail_server, workers=1) as notifier:
-        notifier.sender._rests["email"]._backoff = Backoff(LONG, LONG)
+    async with desk(stores, mail_server, workers=1, channel_backoff=Backoff(LONG, LONG)) as notifier:
         async with notifier.sending():
             jobs = [await planned(notifier) for _ in range(5)]
             await mail_server.wait_for_attempts(1)
@@ -170,8 +169,8 @@ async def test_a_notice_whose_sender_is_gone_goes_by_its_policy(
         assert (await notifier.ledger.of_job(job.id))[0].status is SENDING
         await asyncio.sleep(length.total_seconds())
         await no_breaks(stores, length)
-        assert await notifier.ledger.expire({"matrix": policy}) == 0  # not ours to decide
-        assert await notifier.ledger.expire({"email": policy}) == 1
+        assert await notifier.ledger.expire(lambda _: None) == 0  # not ours to decide
+        assert await notifier.ledger.expire(lambda _: policy) == 1
         (delivery,) = await notifier.ledger.of_job(job.id)
         assert (delivery.status, outcomes(delivery)) == (status, [Outcome.UNKNOWN])
         assert not await notifier.ledger.sent(leased, "250 too late")
@@ -184,7 +183,7 @@ async def test_a_lease_is_not_called_expired_by_who_was_away_itself(stores: Stor
         await lease(notifier)
         await asyncio.sleep(0.3)
         stores.database._connected_since = None
-        assert await notifier.ledger.expire({"email": Policy.AT_LEAST_ONCE}) == 0
+        assert await notifier.ledger.expire(lambda _: Policy.AT_LEAST_ONCE) == 0
         assert await notifier.has(job, SENDING)
 
 
@@ -210,7 +209,7 @@ async def test_a_lane_that_waits_holds_up_no_other(stores: Stores, mail_server: 
             await notifier.plan(await notifier.finished_job())
             leased = await lease(notifier)
             assert await notifier.ledger.postpone(leased, LONG, "451 later")
-        assert await notifier.ledger.lease(["email"]) is None  # every "done" waits for its "submitted"
+        assert await notifier.ledger.lease("email") == []  # every "done" waits for its "submitted"
         fresh = await planned(notifier)
         assert (await lease(notifier)).delivery.job == fresh.id
 
@@ -218,10 +217,10 @@ async def test_a_lane_that_waits_holds_up_no_other(stores: Stores, mail_server: 
 async def test_one_lane_is_leased_to_one_at_a_time(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
         await notifier.plan(await notifier.finished_job())
-        leases = await asyncio.gather(*(notifier.ledger.lease(["email"]) for _ in range(6)))
-        (first,) = [each for each in leases if each]
+        leases = await asyncio.gather(*(notifier.ledger.lease("email", 4) for _ in range(6)))
+        (first,) = [leased for several in leases for leased in several]
         assert first.delivery.seq == 1
-        assert await notifier.ledger.lease(["email"]) is None
+        assert await notifier.ledger.lease("email") == []
         assert await notifier.ledger.refused(first, "550 no")
         assert (await lease(notifier)).delivery.seq == 3
 
@@ -241,12 +240,12 @@ async def test_a_job_that_is_no_longer_kept_is_said_so(stores: Stores, mail_serv
         await stores.collection.delete_one({"_id": job.id})
         async with notifier.sending():
             (delivery,) = await notifier.wait_for(job, FAILED)
-    assert delivery.attempts[0].reply == "the job is no longer kept"
+    assert delivery.attempts[0].reply == "what it is about is no longer kept"
 
 
 @pytest.mark.parametrize(
     "recipient",
-    ["nobody", "ada@example.org\r\nBcc: all@example.org", "Ada <ada@example.org>", "a@b, c@d", "a b@c.org", ""],
+    ["nobody", "ada@example.org\r\nBcc: all@example.org", "Ada <ada@example.org>", "a@b, c@d", "a b@c.org"],
 )
 async def test_what_is_no_address_is_refused_before_it_is_sent(
     stores: Stores, mail_server: MailServer, recipient: str

@@ -124,6 +124,8 @@ async def counted(stores: Stores) -> None:
     sets = SetStore(stores.database)
     assert (await sets.descendants(root.id)).total == 1
     assert (await sets.group("g1", Scope(owner="ada"))).tally.total == 2
+    hour_ago = datetime.now(UTC) - HOUR
+    assert (await sets.since("ada", "g1", hour_ago)).tally.total == 2
 
 
 async def release(stores: Stores) -> None:

@@ -159,13 +159,18 @@ class Stage:
         self._settings: dict[str, object] = {"mongodb_url": mongodb_url, "mongodb_database": name, "bus_url": bus_url}
         self._runs = folder / "runs"
         self._http: httpx.AsyncClient | None = None
+        # Every completion is told, and so is every submission.
+        self.claims: dict[str, Any] = {"tem": 0, "intsub": 0}
         self.services: list[Service] = []
         self.api = self._add("api", "api", **KEYS)
         self.worker = self.another_worker("worker")
         # Leases of a few seconds, so that a test need not wait for half a minute to see one lost.
-        self.notifier = self._add(
-            "notifier", "notifier", smtp_url=mails.url, mail_from="Heliograph <heliograph@example.org>",
-            send_lease_seconds=3,
+        self.notifier = self.another_notifier("notifier")
+
+    def another_notifier(self, name: str, **settings: object) -> Service:
+        return self._add(
+            "notifier", name, smtp_url=self.mails.url, mail_from="Heliograph <heliograph@example.org>",
+            send_lease_seconds=3, **settings,
         )  # fmt: skip
 
     def another_worker(self, name: str) -> Service:
@@ -194,8 +199,7 @@ class Stage:
     def http(self) -> httpx.AsyncClient:
         """Ada's client of the api."""
         if self._http is None:
-            # Every completion is told, and so is every submission.
-            token = Tokens((KEYS["signing_keys"],)).sign(ADA, lifetime=timedelta(hours=1), tem=0, intsub=0)
+            token = Tokens((KEYS["signing_keys"],)).sign(ADA, lifetime=timedelta(hours=1), **self.claims)
             self._http = httpx.AsyncClient(
                 base_url=self.api.url, headers={"Authorization": f"Bearer {token}"}, timeout=60
             )
@@ -322,7 +326,7 @@ async def open_stage(folder: Path, mongodb_url: str, database_name: str, bus_url
             yield stage
         finally:
             await stage.close()
-        assert not stage.complaints()
+        assert not stage.complaints(), stage.complaints()
 
 
 def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from tests.parts.certificates import Certificate
 
 
 class Behaviour(StrEnum):
@@ -25,10 +28,20 @@ class Behaviour(StrEnum):
 class MailServer:
     """A server on a port of its own; what it took lies in ``mails``, also what it did not acknowledge.
 
-    ``behaviours`` gives single recipients another behaviour than ``behaviour``.
+    ``behaviours`` gives single recipients another behaviour than ``behaviour``. With a ``certificate`` it speaks TLS,
+    by STARTTLS unless ``is_tls``; with a ``login``, a user and a password, it takes mails of nobody else.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, certificate: Certificate | None = None, *, is_tls: bool = False, login: tuple[str, str] | None = None
+    ) -> None:  # fmt: skip
+        self._trust: ssl.SSLContext | None = None
+        if certificate:
+            self._trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._trust.load_cert_chain(certificate.certificate, certificate.key)
+        self._is_tls = is_tls
+        self._login = login
+        self.logins = 0
         self.behaviour = Behaviour.OK
         self.behaviours: dict[str, Behaviour] = {}
         self.slow_seconds = 0.5
@@ -50,20 +63,28 @@ class MailServer:
 
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.port}"
+        scheme = "smtp" if self._trust is None else "smtps" if self._is_tls else "smtp+starttls"
+        login = ":".join(self._login) + "@" if self._login else ""
+        return f"{scheme}://{login}127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         """Listen; a second start listens on the same port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, "127.0.0.1", self.port)
+        self._server = await loop.create_server(
+            self._protocol, "127.0.0.1", self.port, ssl=self._trust if self._is_tls else None
+        )  # fmt: skip
+
+    def hang_up(self) -> None:
+        """Break the connections that are open."""
+        for transport in self._transports:
+            transport.close()
+        self._transports.clear()
 
     async def stop(self) -> None:
         """Be down: refuse connections, and break those that are open."""
         if self._server:
             self._server.close()
-            for transport in self._transports:
-                transport.close()
-            self._transports.clear()
+            self.hang_up()
             await self._server.wait_closed()
             self._server = None
 
@@ -118,14 +139,29 @@ class MailServer:
 
     def _protocol(self) -> SMTP:
         self.connections += 1
-        return _Protocol(self._transports, self)
+        options: dict[str, Any] = {}
+        if self._trust and not self._is_tls:
+            options |= {"tls_context": self._trust, "require_starttls": True}
+        if self._login:
+            # The library knows of no TLS but its own; where it begins at once, a login is offered and not required.
+            starts = not self._is_tls
+            options |= {"authenticator": self._authenticate, "auth_required": starts, "auth_require_tls": starts}
+        return _Protocol(self._transports, self, **options)
+
+    def _authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
+        self.logins += 1
+        is_known = (data.login.decode(), data.password.decode()) == self._login
+        return AuthResult(success=is_known, handled=False)
 
 
 class _Protocol(SMTP):
     """One connection, remembered so that a server that goes down can break it."""
 
-    def __init__(self, transports: set[asyncio.BaseTransport], server: MailServer) -> None:
-        super().__init__(server, enable_SMTPUTF8=True, hostname="mail.example.org", loop=asyncio.get_running_loop())
+    def __init__(self, transports: set[asyncio.BaseTransport], server: MailServer, **options: Any) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, enable_SMTPUTF8=True, hostname="mail.example.org", loop=loop, **options)
         self._open = transports
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -24,18 +24,34 @@ LIBRARIES = {
     ("fastapi", "starlette"): ("heliograph_api",),  # the worker's image has no web framework
     ("uvicorn",): ("heliograph_api.server", "heliograph_api.__main__", "heliograph_standalone"),  # who serves the api
     ("aiosmtpd",): ("heliograph_standalone",),  # the demo's mail catcher
+    ("nio", "peewee", "vodozemac"): (
+        "heliograph_notifier.channels.matrix",  # Matrix, behind the account
+        "heliograph_standalone.matrix_demo",  # reads a room as its members do
+    ),
+    ("sqlalchemy", "pymysql", "yaml"): ("heliograph_notifier.contacts",),  # the contact directory, behind the port
 }
 # Where the operators of MongoDB may stand, each with its reason.
 OPERATORS = (
     "heliograph.storage",  # writes and files
     "heliograph.jobs.store",
     "heliograph.notices.store", "heliograph.notices.due", "heliograph.notices.intervals", "heliograph.notices.indexes",
+    "heliograph.notices.census",  # counts what is open
+    "heliograph.notices.preferences",  # a store of one document for each person
+    "heliograph.notices.mutes",  # a store of silences, read for a batch of jobs at once
+    "heliograph.notices.watches",  # a store of who watches what
+    "heliograph.notices.linked",  # a store of one document for each person, with the challenge that they answer
+    "heliograph.notices.bulletins",  # a store of reports and tests
+    "heliograph.notices.allowance",  # one write that counts and decides
     "heliograph.callbacks.store",
     "heliograph.locks",  # a store of one document for each lock
     "heliograph.announcements",  # a store of what workers announce
     "heliograph.queues.store",  # a store of what is declared
     "heliograph.identity.queue_tokens",  # a store of hashes
     "heliograph.dead.store",  # a store of dead letters
+    "heliograph_notifier.channels.matrix.keeper",  # a store of one document for each account, with its lease
+    "heliograph_notifier.channels.matrix.live_messages",  # a store of messages that are edited, and what they show
+    "heliograph_notifier.channels.matrix.own_jobs",  # finds a person's jobs by the end of their ids
+    "heliograph_notifier.campaigns.store",  # a store of what the notifier alone knows
     "heliograph_standalone.replica_set",  # initiates its replica set
 )  # fmt: skip
 NO_OPERATORS = {"$ref", "$defs"}  # words of JSON Schema
@@ -135,6 +151,17 @@ def test_operators_of_the_database_stand_in_stores_alone() -> None:
         and node.value not in NO_OPERATORS
     }
     assert wrong == set()
+
+
+def test_the_command_line_starts_without_a_database() -> None:
+    """The driver alone takes 0.15 s to import."""
+    found, waiting = set(), {"heliograph.client.cli"}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= (imported(name, at_start=True) & modules().keys()) - found
+    assert "heliograph.client.client" in found
+    assert {name for name in found if is_within(name, ("heliograph.storage",))} == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

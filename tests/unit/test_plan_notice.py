@@ -1,99 +1,62 @@
-"""What a notice says, and how a mail of it is built: nothing secret, nothing that breaks out of its place."""
+"""What notices say: made from what they are about, by the reader's clock, and with nothing secret."""
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from heliograph.jobs.model import Artifact, Change, Job, JobError
-from heliograph.jobs.states import ErrorKind, State
-from heliograph.notices.model import Delivery, DeliveryStatus, Occasion
-from heliograph_notifier.channels.connections import Server
-from heliograph_notifier.channels.message import AddressError, Composer, mailbox
-from heliograph_notifier.notice import MOST_PICTURE, describe
-from heliograph_notifier.readable import HIDDEN, clean, duration, one_line, size, table
+from heliograph.jobs.model import Artifact, Change, Job
+from heliograph.jobs.states import State
+from heliograph.notices.bulletins import Bulletin
+from heliograph.notices.model import Occasion, Subject, SubjectKind
+from heliograph_notifier.describing.bulletin import describe_bulletin
+from heliograph_notifier.describing.job import MOST_PICTURE, describe_job
+from heliograph_notifier.links import Links
+from heliograph_notifier.readable import HIDDEN, clean, duration, gives_access, moment, one_line, size, table
+from tests.parts.mails import DELIVERY, END, FAILURE, IDENTIFIER, JOB, LINKS, START, TOKEN, URL, failed
 
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
-END = START + timedelta(seconds=90)
-IDENTIFIER = "01M7WHB0Q3TDZ9S7V2KE8PXN4C"
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(300)
-JOB = Job(
-    id=IDENTIFIER, queue="periodogram", backend="periodogram", owner="ada@example.org", state=State.DONE, series=1,
-    seq=3, attempt=1, max_attempts=3, priority=0, parameters={"period": 11}, result={"peak": 11.0}, created_at=START,
-    updated_at=END, started_at=START + timedelta(seconds=30), ended_at=END,
-    history=(Change("a", 1, 1, START, State.QUEUED, "ada"), Change("b", 3, 1, END, State.DONE, "worker")),
-    artifacts=(Artifact("my plot.png", "file-1", "image/png", len(PICTURE), ""),),
+ZURICH = "Europe/Zurich"
+SECRET = "correct-horse-battery"
+PAGE = f"{URL}/jobs/{IDENTIFIER}"
+
+
+def test_the_title_says_site_state_product_time_and_short_id() -> None:
+    notice = describe_job(replace(JOB, name="sunspots"), DELIVERY, LINKS, "CTA North")
+    assert notice.title == "[CTA North] done: sunspots, requested 2026-11-21 12:00 UTC, job KE8PXN4C"
+
+
+def test_times_are_told_by_the_readers_clock() -> None:
+    notice = describe_job(JOB, replace(DELIVERY, time_zone=ZURICH), LINKS)
+    assert "requested 2026-11-21 13:00 CET," in notice.title
+    assert dict(notice.outline)["Requested"] == "2026-11-21 13:00:00 CET"
+    assert dict(notice.outline)["Over"] == "2026-11-21 13:01:30 CET"
+
+
+@pytest.mark.parametrize(
+    ("zone", "words"),
+    [
+        (None, "2026-11-21 12:00 UTC"), (ZURICH, "2026-11-21 13:00 CET"), ("America/New_York", "2026-11-21 07:00 EST"),
+        ("America/Sao_Paulo", "2026-11-21 09:00 UTC-03"), ("Asia/Kathmandu", "2026-11-21 17:45 UTC+0545"),
+        ("Mars/Olympus", "2026-11-21 12:00 UTC"), ("../../etc/passwd", "2026-11-21 12:00 UTC"),
+    ],
 )  # fmt: skip
-DELIVERY = Delivery(
-    id="d", job=IDENTIFIER, occasion=Occasion.DONE, series=1, seq=3, channel="email", recipient="ada@example.org",
-    status=DeliveryStatus.SENDING, reason="", created_at=END, due_at=END,
-)  # fmt: skip
-TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9m"
+def test_a_time_names_its_zone(zone: str | None, words: str) -> None:
+    assert moment(START, zone) == words
 
 
-def mail(job: Job = JOB, delivery: Delivery = DELIVERY, picture: bytes | None = None) -> EmailMessage:
-    """The mail as its reader gets it: through bytes."""
-    notice = describe(job, delivery, "https://heliograph.example.org/")
-    made = Composer("Heliograph <heliograph@example.org>", "help@example.org").compose(notice, delivery, picture)
-    return message_from_bytes(made, policy=policy.default)
+def test_how_long_it_waited_and_ran_is_said() -> None:
+    facts = dict(describe_job(JOB, DELIVERY, LINKS).outline)
+    assert (facts["Waited"], facts["Ran"]) == ("30.0 s", "1 min")
 
 
-def part(message: EmailMessage, kind: str) -> str:
-    body = message.get_body((kind,))
-    assert body is not None
-    return str(body.get_content()).replace("\r\n", "\n")
-
-
-def failed(message: str) -> Job:
-    history = (*JOB.history[:1], Change("b", 3, 1, END, State.FAILED, "worker"))
-    return replace(JOB, state=State.FAILED, error=JobError(ErrorKind.FATAL, message), history=history, result=None)
-
-
-FAILURE = replace(DELIVERY, occasion=Occasion.FAILED)
-
-
-def test_the_subject_says_state_product_time_and_short_id() -> None:
-    assert mail()["Subject"] == "[Heliograph] done: periodogram, requested 2026-11-21 12:00 UTC, job KE8PXN4C"
-
-
-def test_a_subject_beyond_ascii_arrives_as_it_was() -> None:
-    assert mail(replace(JOB, name="Röntgen " * 7))["Subject"].startswith("[Heliograph] done: Röntgen Röntgen")
-
-
-def test_the_headers_thread_and_identify_it() -> None:
-    message, again = mail(), mail()
-    submitted = mail(delivery=replace(DELIVERY, occasion=Occasion.SUBMITTED, seq=1))
-    assert message["Message-ID"] == again["Message-ID"] != submitted["Message-ID"]
-    assert message["References"] == message["In-Reply-To"] == submitted["References"]
-    assert message["From"] == "Heliograph <heliograph@example.org>"
-    assert message["Reply-To"] == "help@example.org"
-    assert message["Auto-Submitted"] == "auto-generated"
-    assert message["X-Auto-Response-Suppress"] == "All"
-    assert message["Date"].datetime == END
-
-
-def test_both_parts_say_what_became_of_it_what_was_asked_and_where_to_look() -> None:
-    message = mail(replace(JOB, message="The strongest period is 11.00 years."))
-    for kind in ("plain", "html"):
-        text = part(message, kind)
-        for words in (
-            "Your request is done", "periodogram finished 1 min 30 s after it was requested.", "11.00 years",
-            "period", "peak", "help@example.org", "my plot.png", "30.0 s", "1 min",
-            f"heliograph download {IDENTIFIER} --url https://heliograph.example.org",
-        ):  # fmt: skip
-            assert words in text, (kind, words)
-
-
-def test_a_plot_stands_inside_the_html() -> None:
-    message = mail(picture=PICTURE)
-    (image,) = [each for each in message.walk() if each.get_content_type() == "image/png"]
-    assert f'src="cid:{image["Content-ID"].strip("<>")}"' in part(message, "html")
-    assert image.get_content() == PICTURE
-    assert image.get_content_disposition() == "inline"
+def test_a_start_after_a_long_wait_says_how_long() -> None:
+    started = START + timedelta(minutes=20)
+    history = (JOB.history[0], Change("c", 2, 1, started, State.RUNNING, "worker"))
+    job = replace(JOB, state=State.RUNNING, history=history, result=None, artifacts=(), started_at=started)
+    notice = describe_job(job, replace(DELIVERY, occasion=Occasion.RUNNING, seq=2), LINKS)
+    assert notice.summary == "periodogram began 20 min after it was requested."
+    assert dict(notice.outline)["Waited"] == "20 min"
 
 
 @pytest.mark.parametrize(
@@ -105,62 +68,138 @@ def test_a_plot_stands_inside_the_html() -> None:
     ],
 )
 def test_only_a_small_png_is_shown(artifact: Artifact, is_shown: bool) -> None:
-    assert (describe(replace(JOB, artifacts=(artifact,)), DELIVERY, "").picture is not None) is is_shown
+    assert (describe_job(replace(JOB, artifacts=(artifact,)), DELIVERY, LINKS).picture is not None) is is_shown
 
 
-def test_what_a_job_says_is_text_and_not_html() -> None:
-    evil = '<script>alert("x")</script>'
-    job = replace(failed(evil), name=evil, parameters={evil: evil}, result={evil: [evil]}, message=evil)
-    html = part(mail(job, FAILURE), "html")
-    assert "<script" not in html
-    assert html.count("&lt;script&gt;") >= 4
+def test_what_came_after_the_told_change_stays_out() -> None:
+    reopened = replace(JOB, series=2, state=State.QUEUED, seq=4, message="begins again")
+    notice = describe_job(reopened, DELIVERY, LINKS)
+    assert [section.title for section in notice.sections] == ["What was asked"]
+    assert (notice.message, notice.files, notice.picture) == (None, (), None)
+    assert notice.summary == "periodogram finished 1 min 30 s after it was requested."
 
 
 @pytest.mark.parametrize(
-    "name", ["x\r\nBcc: all@example.org", "x\nBcc: all@example.org\n\nbody", "x\x00\x1b[31m\u202e"]
-)
-def test_a_name_stays_in_its_header(name: str) -> None:
-    message = mail(replace(JOB, name=name, artifacts=(Artifact(f"{name}.png", "f", "image/png", 9, ""),)), picture=b"9")
-    assert message["Bcc"] is None
-    assert message["To"] == "ada@example.org"
-    assert not set(message["Subject"]) & set("\r\n\x00\x1b\u202e")
-    assert part(message, "plain").startswith("Your request is done")
+    ("occasion", "attempt", "parts"),
+    [
+        (Occasion.SUBMITTED, 0, [""]), (Occasion.RUNNING, 1, ["", "#log"]), (Occasion.DONE, 1, ["", "#log", "#repeat"]),
+        (Occasion.CANCELLED, 0, ["", "#repeat"]),
+    ],
+)  # fmt: skip
+def test_it_leads_to_the_places_of_its_page_that_there_is_something_at(
+    occasion: Occasion, attempt: int, parts: list[str]
+) -> None:
+    notice = describe_job(replace(JOB, attempt=attempt), replace(DELIVERY, occasion=occasion), LINKS)
+    assert [link.url for link in notice.links] == [PAGE + each for each in parts]
 
 
-def test_lines_are_short_enough_for_every_server() -> None:
-    long = "x" * 5000
-    job = replace(failed(long), name=long, parameters={long: long, "list": [long] * 50})
-    notice = describe(job, FAILURE, "https://heliograph.example.org")
-    raw = Composer("heliograph@example.org").compose(notice, FAILURE)
-    head, _, body = raw.partition(b"\r\n\r\n")
-    assert max(map(len, head.split(b"\r\n"))) <= 200
-    assert max(map(len, body.split(b"\r\n"))) <= 78
-    assert raw.isascii()
+@pytest.mark.parametrize(
+    ("handler", "is_led"),
+    [
+        (None, False), ("https://results.example.org/42?a=1&b=2", True), ("http://results.example.org/42", True),
+        (f"https://results.example.org/?token={TOKEN}", False), ("https://ada:secret@results.example.org/", False),
+        ("javascript:alert(1)", False), ("https://example.org/\u202egro.live", False),
+        (f"https://example.org/{'x' * 2000}", False),
+    ],
+)  # fmt: skip
+def test_a_result_page_is_led_to_where_its_address_is_an_address_and_no_more(handler: str | None, is_led: bool) -> None:
+    links = describe_job(replace(JOB, handler=handler), DELIVERY, LINKS).links
+    assert (("Open the result", handler) in [(link.label, link.url) for link in links]) is is_led
+    assert len(links) == 3 + is_led
+
+
+def test_the_result_is_offered_first_once_there_is_one() -> None:
+    job = replace(JOB, handler="https://results.example.org/42")
+    assert describe_job(job, DELIVERY, LINKS).links[0].label == "Open the result"
+    assert describe_job(job, FAILURE, LINKS).links[-1].label == "Open the page for its result"
+
+
+def test_the_reader_may_report_and_mute() -> None:
+    job = replace(JOB, group="campaign")
+    notice = describe_job(job, DELIVERY, LINKS)
+    assert [choice.label for choice in notice.choices] == [
+        "Report a problem", "Mute this request", "Mute this group", "Stop all messages",
+    ]  # fmt: skip
+    assert notice.unsubscribe == notice.choices[-1].url
+    assert describe_job(job, DELIVERY, Links(URL, None)).choices == ()
+
+
+def test_a_link_that_the_api_would_not_read_is_left_out() -> None:
+    """The api reads tokens of up to 1024 characters."""
+    notice = describe_job(replace(JOB, group="ß" * 200), DELIVERY, LINKS)
+    assert [choice.label for choice in notice.choices] == ["Report a problem", "Mute this request", "Stop all messages"]
+
+
+BULLETIN = Bulletin(
+    IDENTIFIER, SubjectKind.INCIDENT, "ada@example.org", END, "The axis\r\nis wrong", title="wrong axis",
+    job=IDENTIFIER, occurred_at=START,
+)  # fmt: skip
+
+
+def test_a_report_says_who_found_what_and_where() -> None:
+    delivery = replace(DELIVERY, subject=BULLETIN.subject, occasion=Occasion.INCIDENT, time_zone=ZURICH)
+    notice = describe_bulletin(BULLETIN, delivery, LINKS, "CTA North")
+    assert notice.title == "[CTA North] incident: wrong axis, 2026-11-21 13:01 CET, KE8PXN4C"
+    assert (notice.headline, notice.summary) == ("Wrong axis", "ada@example.org reports a problem.")
+    assert notice.message == "The axis\nis wrong"
+    assert dict(notice.outline) == {
+        "By": "ada@example.org", "At": "2026-11-21 13:01:30 CET", "Occurred": "2026-11-21 13:00:00 CET",
+        "Job": IDENTIFIER,
+    }  # fmt: skip
+    assert [link.url for link in notice.links] == [PAGE, f"{PAGE}#log"]
+    assert notice.command == f"heliograph show {IDENTIFIER} --url {URL}"
+
+
+def test_a_test_says_that_it_is_one() -> None:
+    bulletin = Bulletin(IDENTIFIER, SubjectKind.TEST, "ada@example.org", END)
+    delivery = replace(DELIVERY, subject=Subject(SubjectKind.TEST, IDENTIFIER), occasion=Occasion.TEST)
+    notice = describe_bulletin(bulletin, delivery, LINKS, "CTA North")
+    assert notice.title.startswith("[CTA North] test: a test of notices, ")
+    assert notice.headline == "Notices of CTA North arrive here"
+    assert (notice.links, notice.unsubscribe) == ((), None)
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"token": TOKEN}, {"query": TOKEN}, {"Authorization": "Bearer abcdefghijk"}, {"nested": {"api_key": TOKEN}},
-        {"url": f"https://x.org/?a=1&token={TOKEN}"}, {"list": [{"password": TOKEN}]}, {"url": f"https://u:{TOKEN}@x.org/"},
+        {"token": SECRET}, {"query": TOKEN}, {"Authorization": f"Bearer {SECRET}"}, {"nested": {"api_key": SECRET}},
+        {"url": f"https://x.org/?a=1&token={SECRET}"}, {"list": [{"password": SECRET}]}, {TOKEN: 1},
+        {"a": {TOKEN: [1]}}, {"url": f"https://u:{SECRET}@x.org/"}, {"text": '{"password": "' + SECRET + '"}'},
     ],
 )  # fmt: skip
-def test_nothing_that_gives_access_is_said(parameters: dict[str, Any]) -> None:
-    job = replace(failed(f"refused: {parameters} token={TOKEN}"), parameters=parameters, message=TOKEN)
-    message = mail(job, FAILURE)
-    for kind in ("plain", "html"):
-        assert TOKEN not in part(message, kind)
-        assert HIDDEN in part(message, kind)
+def test_nothing_that_gives_access_is_said(parameters: dict[str, object]) -> None:
+    told = replace(JOB, parameters=parameters, result=parameters, name=TOKEN, group=TOKEN, message=TOKEN)
+    for job, delivery in (
+        (told, DELIVERY),
+        (replace(failed(f"refused: {parameters} token={TOKEN}"), parameters=parameters), FAILURE),
+    ):
+        said = str(replace(describe_job(_with_lists(job), delivery, LINKS, TOKEN), choices=(), unsubscribe=None))
+        assert TOKEN not in said
+        assert SECRET not in said
+        assert HIDDEN in said
 
 
-def test_bearer_headers_and_url_passwords_are_hidden_in_words() -> None:
+def _with_lists(job: Job) -> Job:
+    return replace(job, parameters=job.parameters | {"more": [job.parameters, [job.parameters]]})
+
+
+def test_what_gives_access_is_hidden_in_words() -> None:
     assert clean("Authorization: Bearer abcdefghijk") == f"Authorization: Bearer {HIDDEN}"
     assert clean("amqp://guest:secretword@host/") == f"amqp://{HIDDEN}@host/"
+    assert clean("{'api_key': 'abc', \"b\": \"c\"}") == f"{{'api_key': '{HIDDEN}', \"b\": \"c\"}}"
     assert clean("the token expired") == "the token expired"
+    assert clean('the word "token": what it means') == 'the word "token": what it means'
+
+
+def test_what_gives_access_is_known() -> None:
+    for text in (TOKEN, "a=1&secret=2", "amqp://guest:secretword@host/", '"password" : "x"'):
+        assert gives_access(text), text
+    for text in ("the token expired", "https://example.org/?a=1", '"name": "token"'):
+        assert not gives_access(text), text
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJ", "token", "a.", "://a:", "x=", "-eyJ", "bearer ", " ", "eyJaaaaaaaa.aaaaaaaa."]
+    "piece", ["'a'", '"a":', "'", "eyJ", "token", "a.", "://a:", "x=", "-eyJ", "bearer ", " ", "eyJaaaaaaaa.aaaaaaaa."]
 )
 def test_no_text_takes_long_to_clean(piece: str) -> None:
     started = time.perf_counter()
@@ -173,37 +212,6 @@ def test_a_long_text_is_not_cut_inside_a_secret() -> None:
     words = "x " * 9_990 + TOKEN
     assert TOKEN[:12] not in clean(words)
     assert TOKEN[:12] not in one_line(" " * 3_980 + TOKEN)
-
-
-def test_what_came_after_the_told_change_stays_out() -> None:
-    reopened = replace(JOB, series=2, state=State.QUEUED, seq=4)
-    notice = describe(reopened, DELIVERY, "https://heliograph.example.org")
-    assert (notice.result, notice.files, notice.picture) == ((), (), None)
-    assert notice.summary == "periodogram finished 1 min 30 s after it was requested."
-
-
-def test_an_error_is_said_in_words() -> None:
-    message = mail(failed("rows: needs at least 8\nfound 3"), FAILURE)
-    assert "    rows: needs at least 8\n    found 3" in part(message, "plain")
-    assert "needs at least 8" in part(message, "html")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("ada@example.org", "ada@example.org"),
-        ("Ada L. <ada@example.org>", "ada@example.org"),
-        ("Åsa <åsa@exämple.org>", "åsa@exämple.org"),
-    ],
-)
-def test_a_mailbox_is_read(text: str, address: str) -> None:
-    assert mailbox(text).addr_spec == address
-
-
-@pytest.mark.parametrize("text", ["", "ada", "@x", "a@", "a@b@c", "a b@c", "a@b\nBcc: c@d", "a@b, c@d", "a@b\0", "<>"])
-def test_what_is_no_mailbox_is_refused(text: str) -> None:
-    with pytest.raises(AddressError):
-        mailbox(text)
 
 
 @pytest.mark.parametrize(
@@ -234,33 +242,3 @@ def test_tables_are_readable() -> None:
     assert table(3) == (("", "3"),)
     assert table({str(n): n for n in range(100)})[-1] == ("…", "and 60 more")
     assert one_line("x" * 500, 20) == "x" * 19 + "…"
-
-
-@pytest.mark.parametrize(
-    ("url", "server"),
-    [
-        ("smtp://mail", Server("mail", 25)),
-        ("smtp://mail:1025", Server("mail", 1025)),
-        ("smtps://u:p%40ss@mail", Server("mail", 465, "u", "p@ss", is_tls=True)),
-        ("smtp+starttls://u:p@mail", Server("mail", 587, "u", "p", starts_tls=True)),
-    ],
-)
-def test_a_mail_server_is_read_from_its_url(url: str, server: Server) -> None:
-    assert Server.of(url) == server
-
-
-@pytest.mark.parametrize("url", ["", "mail:25", "http://mail", "smtp://", "smtp://mail:high"])
-def test_what_is_no_mail_server_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must be|[Pp]ort"):
-        Server.of(url)
-
-
-@pytest.mark.parametrize("page", [None, "https://results.example.org/42?a=1&b=2"])
-def test_a_browser_is_led_to_the_result_page_and_nowhere_that_asks_for_a_token(page: str | None) -> None:
-    message = mail(replace(JOB, handler=page))
-    html, plain = part(message, "html"), part(message, "plain")
-    assert ("Open the result" in html) is (page is not None)
-    assert "/v1/jobs/" not in html
-    if page:
-        assert page in plain
-        assert f'href="{page.replace("&", "&amp;")}"' in html

@@ -15,12 +15,16 @@ OWN = {Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN}
         ("admin", set(Action)),
         (
             "operator",
-            OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL, Action.PAUSE, Action.REPLAY},
+            OWN
+            | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL, Action.PAUSE, Action.REPLAY}
+            | {Action.NAME_RECIPIENTS},
         ),
-        ("job manager", OWN | {Action.SEE_ALL}),
+        ("job manager", OWN | {Action.SEE_ALL, Action.NAME_RECIPIENTS}),
         (
             "queue manager",
-            OWN | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK},
+            OWN
+            | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK}
+            | {Action.NAME_RECIPIENTS},
         ),
         ("agent", OWN | {Action.WORK}),
         ("user", OWN),

@@ -42,13 +42,19 @@ from heliograph.jobs.store import (
 )
 from heliograph.jobs.store.indexes import ensure_job_indexes
 from heliograph.locks import Locks
+from heliograph.notices.allowance import Allowances, ensure_allowance_indexes
+from heliograph.notices.bulletins import BulletinStore, ensure_bulletin_indexes
 from heliograph.notices.indexes import ensure_notice_indexes
+from heliograph.notices.linked import LinkedUsers, ensure_linked_indexes
+from heliograph.notices.mutes import MuteStore, ensure_mute_indexes
+from heliograph.notices.preferences import PreferenceStore
 from heliograph.notices.store import Ledger
+from heliograph.notices.watches import WatchStore, ensure_watch_indexes
 from heliograph.queues.agents import Agents
 from heliograph.queues.service import QueueService
 from heliograph.queues.store import QueueStore
 from heliograph.storage import Database, Files
-from heliograph_api import problems, routes
+from heliograph_api import pages, problems, routes
 from heliograph_api.census import Census
 from heliograph_api.documentation import document
 from heliograph_api.metrics import RequestMetrics
@@ -89,6 +95,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
         redirect_slashes=False,  # an address is right or it is not found; a redirected POST loses its token
     )
     app.include_router(routes.router)
+    app.include_router(pages.router)
     app.include_router(callbacks.router)
     app.include_router(health.router)
     app.add_middleware(RequestMetrics)
@@ -124,6 +131,12 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
         registry=registry,
         waiting=Waiting(bus),
         ledger=Ledger(database),
+        preferences=PreferenceStore(database),
+        linked=LinkedUsers(database),
+        mutes=MuteStore(database),
+        watches=WatchStore(database),
+        bulletins=BulletinStore(database),
+        allowances=Allowances(database),
         dead=Dead(database, jobs, relay, bus),
         queues=QueueService(declared, Counts(database), queue_tokens, registry),
         agents=Agents(declared, ClaimStore(database), AgentStore(database), relay, bus, registry.is_backend),
@@ -165,6 +178,11 @@ async def _prepare(app: FastAPI, database: Database) -> None:
         database,
         ensure_job_indexes,
         ensure_notice_indexes,
+        ensure_mute_indexes,
+        ensure_watch_indexes,
+        ensure_linked_indexes,
+        ensure_bulletin_indexes,
+        ensure_allowance_indexes,
         ensure_callback_indexes,
         ensure_token_indexes,
         ensure_dead_indexes,

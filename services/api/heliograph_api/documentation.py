@@ -19,10 +19,16 @@ from heliograph.wire import (
     Submission,
     TokenRequest,
 )
+from heliograph.wire.bulletins import IncidentRequest, NoticeTestRequest
 from heliograph.wire.groups import Batch
 from heliograph.wire.others import BackendChange
+from heliograph.wire.preferences import MatrixUserRequest, NotificationPreferences
+from heliograph.wire.silence import MuteRequest, WatchRequest
 
 _OF_QUEUES = (QueueDeclaration, ClaimRequest, ReportRequest, LeaseRequest, ReleaseRequest, TokenRequest)
+_OF_NOTICES = (
+    NotificationPreferences, MatrixUserRequest, MuteRequest, WatchRequest, IncidentRequest, NoticeTestRequest,
+)  # fmt: skip
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
 
@@ -33,7 +39,7 @@ def document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             models = schema["components"]["schemas"]
-            for model in (Submission, Batch, BackendChange, Problem, *_OF_QUEUES):
+            for model in (Submission, Batch, BackendChange, Problem, *_OF_QUEUES, *_OF_NOTICES):
                 _add(models, model)
             for operation in (each for path in schema["paths"].values() for each in path.values()):
                 if _NOT_OURS[0] in str(operation["responses"].get("422")):

@@ -17,7 +17,13 @@ from heliograph.identity.tokens import Tokens
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
 from heliograph.jobs.store import Listing, LogStore, SetStore
+from heliograph.notices.allowance import Allowances
+from heliograph.notices.bulletins import BulletinStore
+from heliograph.notices.linked import LinkedUsers
+from heliograph.notices.mutes import MuteStore
+from heliograph.notices.preferences import PreferenceStore
 from heliograph.notices.store import Ledger
+from heliograph.notices.watches import WatchStore
 from heliograph.queues.agents import Agents
 from heliograph.queues.service import QueueService
 from heliograph.storage import Database, Files, StoreUnavailableError
@@ -45,6 +51,12 @@ class Parts:
     registry: Registry
     waiting: Waiting
     ledger: Ledger
+    preferences: PreferenceStore
+    linked: LinkedUsers
+    mutes: MuteStore
+    watches: WatchStore
+    bulletins: BulletinStore
+    allowances: Allowances
     dead: Dead
     queues: QueueService
     agents: Agents

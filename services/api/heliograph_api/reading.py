@@ -15,10 +15,20 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_model(request: Request, model: type[Body]) -> Body:
-    """Return the body as this model; raises as ``read_json`` does, and ``InvalidInputError`` naming fields at fault."""
+    """Return the body as this model; raises as ``read_object`` and ``judged`` do."""
+    return judged(model, await read_object(request))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Return the body, a JSON object; raises as ``read_json`` does."""
     body = await read_json(request, parts_of(request).settings.most_body_bytes)
     if not isinstance(body, dict):
         raise InvalidInputError.of("", "the body is not a JSON object")
+    return body
+
+
+def judged(model: type[Body], body: dict[str, Any]) -> Body:
+    """Return a JSON object as this model; raises ``InvalidInputError`` naming fields at fault."""
     try:
         return model.model_validate(_shortened(model, body))
     except ValidationError as error:
@@ -28,17 +38,18 @@ async def read_model(request: Request, model: type[Body]) -> Body:
         ]) from error  # fmt: skip
 
 
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
     """Return what the OpenAPI document says of a route that reads such a body; ``documentation`` adds the model."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 
 def _shortened(model: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:
     """Leave out names beyond the faults that are told: Pydantic takes 5 us for each, and a body can hold 100,000."""
-    known = {name: body[name] for name in model.model_fields if name in body}
+    names = {field.alias or name: name for name, field in model.model_fields.items()}
+    known = {name: body[name] for name in names if name in body}
     unknown = islice((name for name in body if name not in known), MOST_FAULTS + 1)
-    return {name: _few(model, name, value) for name, value in known.items()} | dict.fromkeys(unknown)
+    return {name: _few(model, names[name], value) for name, value in known.items()} | dict.fromkeys(unknown)
 
 
 def _few(model: type[BaseModel], name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ _WORDS = {
     409: "The present state does not allow it",
     413: "The body is too large",
     422: "A field is wrong; `errors` names it",
+    429: "This was done too often of late; try again later",
     503: "The database is away; try again, with the same Idempotency-Key",
 }
 

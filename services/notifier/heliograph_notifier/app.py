@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
@@ -10,20 +12,32 @@ import structlog
 
 from heliograph.background import running
 from heliograph.bus.port import Bus
+from heliograph.channels import ChannelContext
 from heliograph.connections import connect, prepare
 from heliograph.health import HealthServer
-from heliograph.jobs.store import JobStore
+from heliograph.ids import new_token
+from heliograph.notices.bulletins import ensure_bulletin_indexes
 from heliograph.notices.indexes import ensure_notice_indexes
+from heliograph.notices.linked import ensure_linked_indexes
+from heliograph.notices.mutes import ensure_mute_indexes
 from heliograph.notices.store import Ledger
+from heliograph.notices.watches import ensure_watch_indexes
 from heliograph.readiness import readiness
 from heliograph.serving import Service
 from heliograph.storage import Database, Files
-from heliograph_notifier.channels.connections import Server
-from heliograph_notifier.channels.email import EmailChannel
-from heliograph_notifier.channels.message import Composer
+from heliograph_notifier.attempts import Matter
+from heliograph_notifier.campaigns.store import CampaignStore, ensure_campaign_indexes
+from heliograph_notifier.campaigns.teller import Teller
+from heliograph_notifier.census import Census
+from heliograph_notifier.channels.loading import keep_running, open_channels
+from heliograph_notifier.contacts.opening import open_contacts
+from heliograph_notifier.describing.describer import Describer
+from heliograph_notifier.gathering import Gathering
+from heliograph_notifier.links import Links
 from heliograph_notifier.planner import Planner
-from heliograph_notifier.sender import Sender
+from heliograph_notifier.sender import Pace, Sender
 from heliograph_notifier.settings import NotifierSettings
+from heliograph_notifier.silences import Silences
 
 _log = structlog.get_logger()
 
@@ -45,6 +59,7 @@ class Notifier(Service):
         self._settings = settings
         self._database = database
         self._bus = bus
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{new_token()[:8]}"
         self.health: HealthServer | None = None
 
     async def _start(self) -> None:
@@ -54,30 +69,45 @@ class Notifier(Service):
             ready = partial(readiness, database, bus)
             self.health = HealthServer(settings.metrics_host, settings.metrics_port, ready)
             await stack.enter_async_context(self.health)
-        await prepare(database, ensure_notice_indexes)
+        await prepare(
+            database, ensure_notice_indexes, ensure_mute_indexes, ensure_watch_indexes, ensure_bulletin_indexes,
+            ensure_linked_indexes, ensure_campaign_indexes,
+        )  # fmt: skip
         lease = timedelta(seconds=settings.send_lease_seconds)
-        ledger = Ledger(database, lease=lease)
-        email = EmailChannel(
-            Server.of(settings.smtp_url),
-            Composer(settings.mail_from, settings.contact_email),
-            Files(database, "artifacts"),
-            connections=settings.smtp_connections,
-        )
-        stack.push_async_callback(email.close)
-        sender = Sender(
-            ledger,
-            JobStore(database),
-            {email.name: email},
-            public_url=settings.public_url,
-            workers=settings.senders,
-            deadline=lease * DEADLINE_OF_LEASE,
-        )
+        ledger = Ledger(database, lease=lease, retention=settings.retention)
+        channels = open_channels(partial(self._context, database, bus))
+        for channel in channels.values():
+            stack.push_async_callback(channel.close)
+            await stack.enter_async_context(running(keep_running(channel)))
+        if not channels:
+            _log.warning(
+                "NO CHANNEL IS CONFIGURED: nobody is told of anything until one is, such as HELIOGRAPH_SMTP_URL"
+            )
+        describer = Describer(database, Links(settings.public_url, settings.link_keys), settings.site_name)
+        matter = Matter(describer, Silences(database), settings.disclosures)
+        pace = Pace(settings.senders, lease * DEADLINE_OF_LEASE)
+        sender = Sender(ledger, matter, channels, pace)
         await stack.enter_async_context(_sending(sender))
-        planner = Planner(database, ledger, settings.defaults, sender.wake)
+        await stack.enter_async_context(running(Census(database).run()))
+        contacts = open_contacts(settings)
+        if contacts is not None:
+            stack.push_async_callback(contacts.close)
+        gathering = Gathering(database, settings.defaults, settings.copies, contacts)
+        campaigns = CampaignStore(database, settings.retention)
+        planner = Planner(
+            database, ledger, gathering, campaigns, sender.wake, incidents=settings.incidents, channels=channels.keys()
+        )
         await stack.enter_async_context(running(planner.run()))
+        teller = Teller(database, campaigns, ledger, settings.digest_terms, sender.wake)
+        await stack.enter_async_context(running(teller.run()))
         subscription = await bus.subscribe_told(planner.handle)
         stack.push_async_callback(subscription.close)
-        _log.info("notifier ready", senders=settings.senders)
+        _log.info("notifier ready", senders=settings.senders, channels=sorted(channels))
+
+    def _context(self, database: Database, bus: Bus, channel: str) -> ChannelContext:
+        return ChannelContext(
+            self._settings, self._settings.options(channel), database, Files(database, "artifacts"), bus, self._holder
+        )
 
 
 @contextlib.asynccontextmanager

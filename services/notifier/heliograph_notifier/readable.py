@@ -3,10 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
+
+from heliograph.channels import Row
 
 MOST_VALUE = 160  # characters of a value in a table; two lines on a wide screen
 MOST_ROWS = 40  # rows of a table; what is longer is read on the job's page
@@ -14,9 +17,8 @@ MOST_ROWS = 40  # rows of a table; what is longer is read on the job's page
 MOST_TEXT = 20_000  # characters of a text that are looked at at all
 MOST_LINE = 4_000  # and of one that ends up on a line
 
-Row = tuple[str, str]
-
 HIDDEN = "(not shown)"
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, direction, halves of characters, breaks of Unicode's own
 _SECRET_NAME = re.compile(
     r"token|passw|passphrase|secret|credential|authori[sz]ation|signature|api[_-]?key|private[_-]?key|cookie",
     re.IGNORECASE,
@@ -28,6 +30,7 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)=[^&;\s]+")
+_QUOTED_PAIR = re.compile(r"""(["'])([\w.-]{1,80})\1(\s{0,8}:\s{0,8})(["'])[^"'\n]+""")  # as JSON and Python write it
 _LAST_WORD = re.compile(r"(?<!\S)\S+\Z")
 
 
@@ -38,8 +41,20 @@ def clean(text: str, most: int = MOST_TEXT) -> str:
     """
     if len(text) > most:
         text = _LAST_WORD.sub("", text[:most]) or text[:most]
-    kept = "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
-    return _ASSIGNMENT.sub(_without_value, _SECRET_TEXT.sub(HIDDEN, kept))
+    kept = "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in _UNSEEN)
+    return _QUOTED_PAIR.sub(_without_quoted, _ASSIGNMENT.sub(_without_value, _SECRET_TEXT.sub(HIDDEN, kept)))
+
+
+def gives_access(text: str) -> bool:
+    """Say whether a text holds what ``clean`` takes out because it gives access."""
+    found = (*_ASSIGNMENT.finditer(text), *_QUOTED_PAIR.finditer(text))
+    names = (each[1] if each.re is _ASSIGNMENT else each[2] for each in found)
+    return bool(_SECRET_TEXT.search(text)) or any(is_secret_name(name) for name in names)
+
+
+def is_secret_name(name: object) -> bool:
+    """Say whether what is called so is better not shown."""
+    return bool(_SECRET_NAME.search(str(name)))
 
 
 def one_line(text: str, most: int = MOST_VALUE) -> str:
@@ -73,9 +88,20 @@ def size(count: int) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
 
 
-def moment(when: datetime, *, seconds: bool = False) -> str:
-    """Write a time in UTC, to the minute or to the second."""
-    return f"{when.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}} UTC"
+def moment(when: datetime, time_zone: str | None = None, *, seconds: bool = False) -> str:
+    """Write a time by the reader's clock, to the minute or to the second; in UTC where theirs is not known."""
+    local = when.astimezone(_zone(time_zone))
+    name = local.tzname() or ""
+    # Zones without a name of their own are called by their offset alone, such as +03.
+    zone = name if name[:1].isalpha() else f"UTC{name}"
+    return f"{local:{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}} {zone}"
+
+
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):  # a zone that this machine's tables do not have, or no longer
+        return UTC
 
 
 def table(value: Any) -> tuple[Row, ...]:
@@ -85,7 +111,7 @@ def table(value: Any) -> tuple[Row, ...]:
     if not isinstance(value, Mapping):
         return (("", _cell(value)),)
     given = [(name, each) for name, each in value.items() if each is not None]  # what was left open says nothing
-    rows = [(_label(name), HIDDEN if _is_secret(name) else _cell(each)) for name, each in given[:MOST_ROWS]]
+    rows = [(_label(name), HIDDEN if is_secret_name(name) else _cell(each)) for name, each in given[:MOST_ROWS]]
     if len(given) > MOST_ROWS:
         rows.append(("…", f"and {len(given) - MOST_ROWS} more"))
     return tuple(rows)
@@ -113,16 +139,17 @@ def _cell(value: Any) -> str:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): HIDDEN if _is_secret(name) else _without_secrets(each) for name, each in value.items()}
+        return {str(name): HIDDEN if is_secret_name(name) else _without_secrets(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _without_value(assignment: re.Match[str]) -> str:
     name = assignment[1]
-    return f"{name}={HIDDEN}" if _is_secret(name) else assignment[0]
+    return f"{name}={HIDDEN}" if is_secret_name(name) else assignment[0]
 
 
-def _is_secret(name: object) -> bool:
-    return bool(_SECRET_NAME.search(str(name)))
+def _without_quoted(pair: re.Match[str]) -> str:
+    quote, name, colon, opening = pair.groups()
+    return f"{quote}{name}{quote}{colon}{opening}{HIDDEN}" if is_secret_name(name) else pair[0]

@@ -24,11 +24,14 @@ class Rest:
         """Whether something may be sent."""
         return self.remaining <= timedelta(0)
 
-    def begin(self) -> timedelta:
-        """Rest, and return for how long; what several senders meet at the same moment counts once."""
+    def begin(self, length: timedelta | None = None) -> timedelta:
+        """Rest, and return for how long; what several senders meet at the same moment counts once.
+
+        ``length`` is how long the server asked for, where it did.
+        """
         if self.is_over:
             self._failures += 1
-            self._until = time.monotonic() + self._backoff.wait(self._failures).total_seconds()
+            self._until = time.monotonic() + (length or self._backoff.wait(self._failures)).total_seconds()
         return self.remaining
 
     def end(self) -> None:

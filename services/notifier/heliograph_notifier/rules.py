@@ -1,80 +1,112 @@
 """Who is told what: a pure function over values; the planner around it only moves data.
 
-The rules are those of the platform's notification claims. *Submitted*: where wished, and not within the interval since
-the last one of the same request. *Done*: where wished, allowed after a threshold, and the job took longer than it; at
-a threshold of 0 every one. *Failed*: where wished. *Cancelled* is told like *failed*, but not to whoever cancelled.
-What a rule keeps back is a delivery too, suppressed, with the rule's name: so that "why was I not told" has an answer.
+The rules, in this order. *Muted*: silence that somebody asked for. *With the group*: the jobs of a group are told
+together, where wished. *Cancelled* is told like *failed*, but not to whoever cancelled. *Submitted*: where wished, and
+not within the interval since the last one of the same request. *Running*: where wished, and the job waited longer than
+a threshold. *Done*: where wished, allowed after a threshold, and the job took longer than it; at a threshold of 0 every
+one. *Failed*: where wished. What a rule keeps back is a delivery too, suppressed, with the rule's name: so that "why
+was I not told" has an answer. Quiet time only delays, and what is urgent passes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TypeVar
 
 from heliograph.events.model import JobEvent
 from heliograph.ids import new_id
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
-from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Wish
+from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject
+from heliograph.notices.mutes import Mute, MuteScope
 from heliograph_notifier.readable import duration
-
-Value = TypeVar("Value")
+from heliograph_notifier.recipients import Recipient
+from heliograph_notifier.schedule import next_moment
 
 OCCASIONS: Mapping[State, Occasion] = MappingProxyType(
     {
         State.QUEUED: Occasion.SUBMITTED,
+        State.RUNNING: Occasion.RUNNING,
         State.DONE: Occasion.DONE,
         State.FAILED: Occasion.FAILED,
         State.CANCELLED: Occasion.CANCELLED,
     }
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What holds where a wish leaves it open; times in seconds."""
-
-    submitted: bool = True
-    interval_seconds: float = 60.0
-    done: bool = True
-    done_after_threshold: bool = True
-    threshold_seconds: float = 1800.0
-    failed: bool = True
+_MUTED: Mapping[MuteScope, str] = MappingProxyType(
+    {MuteScope.ALL: "everything", MuteScope.JOB: "this job", MuteScope.GROUP: "this group"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a notice goes out, by which rule, and the interval that it has to keep besides."""
+    """Whether a notice goes out, by which rule, and the interval that it has to keep besides.
+
+    ``with_group`` says that it does not, since the group's own notices tell of it.
+    """
 
     is_told: bool
     reason: str
     interval_seconds: float | None = None
+    with_group: bool = False
 
 
-def plan(event: JobEvent, job: Job, wishes: Sequence[Wish], defaults: Defaults, clock: datetime) -> list[Delivery]:
-    """Return the deliveries that an event asks for, one for each recipient and channel.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The deliveries that an event asks for, and those who are told of it with its group."""
+
+    deliveries: tuple[Delivery, ...]
+    with_group: tuple[Recipient, ...] = ()
+
+
+def plan(
+    event: JobEvent, job: Job, told: Sequence[Recipient], mutes: Sequence[Mute], clock: datetime, *,
+    is_urgent: bool = False, channels: Collection[str] | None = None,
+) -> Plan:  # fmt: skip
+    """Return what an event asks for, at most one delivery for each recipient and channel.
 
     Decides on the event's own time; ``clock`` only schedules. A delivery with ``interval_seconds`` goes out only if
-    the interval is free, which the store can tell: see ``within_interval``. Where several wishes name the same
-    recipient and channel, one that is told prevails.
+    the interval is free, which the store can tell: see ``within_interval``. Where the same recipient comes up more
+    than once, a reason to tell prevails; who is told of the job itself is not told of it with its group. ``channels``
+    are those over which anything is sent here; None stands for all.
     """
-    occasion = OCCASIONS.get(event.data.state)
-    if occasion is None:
-        return []
+    occasion, subject = OCCASIONS[event.data.state], Subject.of_job(event.data.id)
     deliveries: dict[tuple[str, str], Delivery] = {}
-    for wish in wishes:
-        verdict = judge(occasion, event, job, _settled(wish, defaults))
-        place = wish.channel, wish.recipient
-        if place in deliveries and not (verdict.is_told and deliveries[place].status is DeliveryStatus.SUPPRESSED):
-            continue
-        deliveries[place] = Delivery(
-            id=new_id(), job=event.data.id, occasion=occasion, series=event.data.series, seq=event.data.seq,
-            channel=wish.channel, recipient=wish.recipient, reason=verdict.reason, created_at=clock, due_at=clock,
-            status=DeliveryStatus.PLANNED if verdict.is_told else DeliveryStatus.SUPPRESSED,
-            interval_seconds=verdict.interval_seconds,
-        )  # fmt: skip
-    return list(deliveries.values())
+    with_group: dict[tuple[str, str], Recipient] = {}
+    for each in told:
+        verdict = judge(occasion, event, job, each, mutes)
+        if channels is not None and each.channel not in channels and (verdict.is_told or verdict.with_group):
+            verdict = without_channel(each.channel)
+        place = each.channel, each.recipient
+        if verdict.with_group:
+            with_group.setdefault(place, each)
+        known = deliveries.get(place)
+        if known is None or (verdict.is_told and known.status is DeliveryStatus.SUPPRESSED):
+            deliveries[place] = deliver(
+                subject, occasion, each, verdict, clock, series=event.data.series, seq=event.data.seq,
+                is_urgent=is_urgent,
+            )  # fmt: skip
+    only_with_group = (
+        each for place, each in with_group.items() if deliveries[place].status is DeliveryStatus.SUPPRESSED
+    )
+    return Plan(tuple(deliveries.values()), tuple(only_with_group))
+
+
+def deliver(
+    subject: Subject, occasion: Occasion, to: Recipient, verdict: Verdict, clock: datetime, *,
+    series: int = 1, seq: int = 1, is_urgent: bool = False,
+) -> Delivery:  # fmt: skip
+    """Return the delivery that a verdict amounts to, due when its reader may be told."""
+    is_urgent = is_urgent or occasion in to.urgent
+    is_planned = verdict.is_told and not is_urgent
+    due_at = next_moment(clock, to.time_zone, to.quiet_hours, to.working_days) if is_planned else clock
+    reason = f"{verdict.reason}; waits for the end of quiet time" if due_at > clock else verdict.reason
+    return Delivery(
+        id=new_id(), subject=subject, occasion=occasion, series=series, seq=seq, channel=to.channel,
+        recipient=to.recipient, reason=reason, created_at=clock, due_at=due_at, person=to.person,
+        status=DeliveryStatus.PLANNED if verdict.is_told else DeliveryStatus.SUPPRESSED, time_zone=to.time_zone,
+        is_urgent=is_urgent, interval_seconds=verdict.interval_seconds,
+    )  # fmt: skip
 
 
 def within_interval(delivery: Delivery) -> Delivery:
@@ -84,37 +116,83 @@ def within_interval(delivery: Delivery) -> Delivery:
     return replace(delivery, status=DeliveryStatus.SUPPRESSED, reason=reason)
 
 
-def judge(occasion: Occasion, event: JobEvent, job: Job, wish: "SettledWish") -> Verdict:
+def judge(occasion: Occasion, event: JobEvent, job: Job, to: Recipient, mutes: Sequence[Mute]) -> Verdict:
     """Apply the rules to one recipient."""
+    group = (job.owner, job.group) if job.group else None
+    if mute := silence(mutes, to, event.data.at, job=job.id, group=group):
+        return Verdict(False, muted(mute))
+    if job.group and to.wish.digest:
+        return Verdict(False, f"told-with-group: its group {job.group} is told of as a whole", with_group=True)
+    if occasion is Occasion.CANCELLED and event.data.by in {to.recipient, to.person} - {None}:
+        return Verdict(False, "cancelled-by-recipient: who cancelled it knows")
+    return _judge_wish(occasion, event, job, to)
+
+
+def _judge_wish(occasion: Occasion, event: JobEvent, job: Job, to: Recipient) -> Verdict:
     match occasion:
         case Occasion.SUBMITTED:
-            return _judge_submitted(wish)
+            return judge_submitted(to)
+        case Occasion.RUNNING:
+            return _judge_running(event, job, to)
         case Occasion.DONE:
-            return _judge_done(event, job, wish)
-        case Occasion.CANCELLED if event.data.by in {wish.recipient, wish.subject or job.owner}:
-            return Verdict(False, "cancelled-by-recipient: who cancelled it knows")
-        case Occasion.FAILED | Occasion.CANCELLED:
-            word = "wished" if wish.failed else "not-wished"
-            return Verdict(wish.failed, f"{occasion}-{word}: notices of failure are {'on' if wish.failed else 'off'}")
+            return judge_done(to, event.data.at - series_start(job, event.data.series))
+        case _:
+            word, switch = ("wished", "on") if to.wish.failed else ("not-wished", "off")
+            return Verdict(to.wish.failed, f"{occasion}-{word}: notices of failure are {switch}")
 
 
-def _judge_submitted(wish: "SettledWish") -> Verdict:
-    if not wish.submitted:
+def without_channel(channel: str) -> Verdict:
+    """Return the verdict on what would go over a channel that is not set up."""
+    return Verdict(False, f"no-channel: nothing is sent over {channel} here")
+
+
+def silence(
+    mutes: Sequence[Mute], to: Recipient, at: datetime, *, job: str | None, group: tuple[str, str] | None
+) -> Mute | None:
+    """Return the mute that keeps a notice from a recipient; None where none does."""
+    for mute in mutes:
+        if mute.holds(person=to.person, channel=to.channel, recipient=to.recipient, job=job, group=group, at=at):
+            return mute
+    return None
+
+
+def muted(mute: Mute) -> str:
+    """Return the reason that a mute is."""
+    until = f" until {mute.until:%Y-%m-%d %H:%M} UTC" if mute.until else ""
+    return f"muted: {_MUTED[mute.scope]}, by {mute.made_by}{until}"
+
+
+def judge_submitted(to: Recipient) -> Verdict:
+    """Apply the rule of submissions."""
+    if not to.wish.submitted:
         return Verdict(False, "submitted-not-wished: notices of submission are off")
-    interval = wish.interval_seconds if wish.interval_seconds > 0 else None
+    interval = to.wish.interval_seconds if to.wish.interval_seconds > 0 else None
     return Verdict(True, "submitted-wished: notices of submission are on", interval)
 
 
-def _judge_done(event: JobEvent, job: Job, wish: "SettledWish") -> Verdict:
-    if not wish.done:
+def _judge_running(event: JobEvent, job: Job, to: Recipient) -> Verdict:
+    if not to.wish.running:
+        return Verdict(False, "running-not-wished: notices of a start after a long wait are off")
+    began_waiting = series_start(job, event.data.series)
+    if job.not_before and job.not_before <= event.data.at:  # a later one is that of an attempt that came after
+        began_waiting = max(began_waiting, job.not_before)
+    waited = event.data.at - began_waiting
+    facts = f"waited {duration(waited)}, told from {to.wish.running_after_seconds:g} s"
+    if waited > timedelta(seconds=to.wish.running_after_seconds):
+        return Verdict(True, f"running-after-wait: {facts}")
+    return Verdict(False, f"running-without-wait: {facts}")
+
+
+def judge_done(to: Recipient, took: timedelta) -> Verdict:
+    """Apply the rule of completions to what took so long."""
+    if not to.wish.done:
         return Verdict(False, "done-not-wished: notices of completion are off")
-    if not wish.done_after_threshold:
+    if not to.wish.done_after_threshold:
         return Verdict(False, "done-after-threshold-off: notices after a long run are off")
-    if wish.threshold_seconds <= 0:
+    if to.wish.threshold_seconds <= 0:
         return Verdict(True, "done-wished: every completion is told")
-    took = event.data.at - series_start(job, event.data.series)
-    facts = f"took {duration(took)}, told from {wish.threshold_seconds:g} s"
-    if took > timedelta(seconds=wish.threshold_seconds):
+    facts = f"took {duration(took)}, told from {to.wish.threshold_seconds:g} s"
+    if took > timedelta(seconds=to.wish.threshold_seconds):
         return Verdict(True, f"done-above-threshold: {facts}")
     return Verdict(False, f"done-below-threshold: {facts}")
 
@@ -127,34 +205,3 @@ def series_start(job: Job, series: int) -> datetime:
     if series == 1:
         return job.created_at
     return min((change.at for change in job.history if change.series == series), default=job.created_at)
-
-
-@dataclass(frozen=True, slots=True)
-class SettledWish:
-    """A wish with nothing left open."""
-
-    recipient: str
-    subject: str | None
-    submitted: bool
-    interval_seconds: float
-    done: bool
-    done_after_threshold: bool
-    threshold_seconds: float
-    failed: bool
-
-
-def _settled(wish: Wish, defaults: Defaults) -> SettledWish:
-    return SettledWish(
-        recipient=wish.recipient,
-        subject=wish.subject,
-        submitted=_either(wish.submitted, defaults.submitted),
-        interval_seconds=_either(wish.interval_seconds, defaults.interval_seconds),
-        done=_either(wish.done, defaults.done),
-        done_after_threshold=_either(wish.done_after_threshold, defaults.done_after_threshold),
-        threshold_seconds=_either(wish.threshold_seconds, defaults.threshold_seconds),
-        failed=_either(wish.failed, defaults.failed),
-    )
-
-
-def _either(wished: Value | None, default: Value) -> Value:
-    return default if wished is None else wished

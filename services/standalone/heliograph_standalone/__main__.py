@@ -18,6 +18,7 @@ from heliograph.client.terminal import DEFAULT_URL
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
+from heliograph_standalone.homeserver import HomeserverError
 from heliograph_standalone.mongod_binary import MongodError
 from heliograph_standalone.standalone import PortTakenError, Standalone
 from heliograph_worker.backends.declared import BackendsFileError
@@ -57,22 +58,32 @@ def demo(
     results: Annotated[Path, typer.Option(help="Where the plot, the table and the mails are left")] = Path(
         ".heliograph/demo"
     ),
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Tell an encrypted room on a homeserver of its own too")
+    ] = False,
 ) -> None:
     """Run one job on real data from submission to mail, show what came of it, and end."""
     configure_logging("warning")
     with _explained(), tempfile.TemporaryDirectory(prefix="heliograph-demo-") as home:
-        is_well = uvloop.run(_demo(Path(home), results))
+        is_well = uvloop.run(_demo(Path(home), results, with_room=matrix))
     raise typer.Exit(0 if is_well else 1)
 
 
-async def _demo(home: Path, results: Path) -> bool:
+async def _demo(home: Path, results: Path, *, with_room: bool) -> bool:
     task = asyncio.current_task()
     assert task
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
-    async with Standalone(home, port=_free_port()) as standalone:
-        return await run_demo(standalone, results)
+    if not with_room:
+        async with Standalone(home, port=_free_port()) as standalone:
+            return await run_demo(standalone, results)
+    from heliograph_standalone import matrix_demo  # noqa: PLC0415 - brings the Matrix library along
+
+    async with matrix_demo.demo_room(home / "synapse") as room:
+        account = {"matrix_homeserver": room.url, "matrix_user": matrix_demo.BOT, "matrix_password": room.bot_password}
+        async with Standalone(home, port=_free_port(), matrix=account) as standalone:
+            return await run_demo(standalone, results, room)
 
 
 @contextlib.contextmanager
@@ -83,7 +94,7 @@ def _explained() -> Iterator[None]:
         yield
     except MongodError as error:
         sys.exit(error.message)
-    except (ScratchError, BackendsFileError, PortTakenError) as error:
+    except (ScratchError, BackendsFileError, PortTakenError, HomeserverError) as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(130)

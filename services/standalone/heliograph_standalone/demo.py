@@ -1,4 +1,4 @@
-"""The demo: one job on real data, from its submission to the mails about it, shown as it happens."""
+"""The demo: one job on real data, from its submission to the mails and messages about it, shown as it happens."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -19,25 +20,34 @@ from heliograph.wire import JobView, NoticeView
 from heliograph_standalone.catcher import as_person_reads
 from heliograph_standalone.standalone import Standalone
 
+if TYPE_CHECKING:
+    from heliograph_standalone.matrix_demo import DemoRoom, Seen  # its import brings the Matrix library along
+
 PERSON = "ada@observatory.example"
 NOTICES_SECONDS = 20.0
 UNSETTLED = {DeliveryStatus.PLANNED, DeliveryStatus.SENDING}
 
 
-async def run_demo(standalone: Standalone, folder: Path) -> bool:
+async def run_demo(standalone: Standalone, folder: Path, room: "DemoRoom | None" = None) -> bool:
     """Run the demo against a standalone and say whether all went well; its last line is a JSON object.
 
-    What the job made, and the mails, are left in ``folder``.
+    What the job made, and the mails, are left in ``folder``. With a ``room``, it is told there too.
     """
     console = Console(width=min(Console().width, 110))
-    token = standalone.tokens.sign(PERSON, lifetime=timedelta(hours=1), tem=0)
+    told: dict[str, Any] = {"mxroomid": room.id, "tmx": 0} if room else {}
+    if room:
+        await room.wait_for_bot()
+    token = standalone.tokens.sign(PERSON, lifetime=timedelta(hours=1), tem=0, **told)
     job, notices, seconds = await asyncio.to_thread(_run_job, standalone.url, token, folder, console)
     console.rule("what people are told")
     for number, message in enumerate(standalone.mails.messages, 1):
         await asyncio.to_thread((folder / f"mail-{number}.eml").write_bytes, message.as_bytes())
         console.print(Panel(as_person_reads(message).strip(), expand=True), markup=False)
+    messages = await _settled_room(room, job) if room else []
+    for seen in messages:
+        console.print(Panel(_as_member_reads(seen), title="an encrypted room, as its members see it"), markup=False)
     _show_notices(notices, console)
-    console.print(f"\nfrom submission to the last mail: {seconds:.2f} s")
+    console.print(f"\nfrom submission to the last notice: {seconds:.2f} s")
     result = job.result if isinstance(job.result, dict) else {}
     summary = {
         "job": job.id,
@@ -46,7 +56,7 @@ async def run_demo(standalone: Standalone, folder: Path) -> bool:
         "artifacts": [artifact.name for artifact in job.artifacts],
         "mails": len(standalone.mails.messages),
         "seconds": round(seconds, 2),
-    }
+    } | ({"room": [{"edits": seen.edits, "thread": len(seen.thread)} for seen in messages]} if room else {})
     sys.stdout.write(json.dumps(summary) + "\n")
     sys.stdout.flush()
     return job.state is State.DONE and all(notice.status is DeliveryStatus.SENT for notice in notices)
@@ -79,6 +89,21 @@ def _settled(client: Client, job: JobView) -> list[NoticeView]:
         if time.monotonic() > deadline:
             return notices
         time.sleep(0.05)
+
+
+async def _settled_room(room: "DemoRoom", job: JobView) -> "list[Seen]":
+    """Return what is shown in the room once its message says how the job ended, or once that takes too long."""
+    deadline = time.monotonic() + NOTICES_SECONDS
+    while True:
+        seen = await room.as_seen()
+        is_settled = bool(seen) and seen[0].body.startswith(f"{job.name}: {job.state.value}") and bool(seen[0].thread)
+        if is_settled or time.monotonic() > deadline:
+            return seen
+
+
+def _as_member_reads(seen: "Seen") -> str:
+    parts = [seen.body, f"(edited {seen.edits} times)", *(f"┗ in its thread:\n{words}" for words in seen.thread)]
+    return "\n\n".join(parts)
 
 
 def _show_result(client: Client, job: JobView, folder: Path, console: Console) -> None:

@@ -14,6 +14,7 @@ class Keys:
     signing_key: str
     identity_key: str
     link_key: str
+    seal_key: str
 
     @classmethod
     def keep_in(cls, folder: Path) -> "Keys":

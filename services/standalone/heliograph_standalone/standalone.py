@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from heliograph.bus.memory import MemoryBus
@@ -43,12 +43,18 @@ class Standalone(Service):
         The folder for the data, the keys, the mails and the jobs' working folders.
     port
         The api's port.
+    matrix
+        The settings of a Matrix account, by their names; without any, rooms are not spoken to.
     on_ready
         Called once everything runs.
     """
 
-    def __init__(self, home: Path, *, port: int = 8000, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, home: Path, *, port: int = 8000, matrix: Mapping[str, str] | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._matrix = matrix or {}
         self._home = home
         self._port = port
         self._on_ready = on_ready
@@ -87,7 +93,10 @@ class Standalone(Service):
                 **shared,
                 "smtp_url": self.mails.url,
                 "mail_from": "Heliograph <heliograph@localhost>",
+                "link_keys": (self._keys.link_key,),
+                "seal_keys": (self._keys.seal_key,),
                 "metrics_port": None,
+                **self._matrix,
             }
         )
         worker = WorkerSettings.model_validate(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from heliograph.admission.entry import MOST_FAULTS, Entry
+from heliograph.admission.notify import notify_of
 from heliograph.admission.registry import Registry
 from heliograph.admission.relations import Relatives
 from heliograph.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
@@ -17,11 +18,9 @@ from heliograph.identity.roles import Action, Role, roles_that_may
 from heliograph.ids import new_id
 from heliograph.jobs.model import NewJob, Once
 from heliograph.json_text import canonical_json
-from heliograph.notices.claims import email_wish
-from heliograph.notices.model import Wish
 from heliograph.queues.model import Queue
 from heliograph.storage import Files
-from heliograph.wire import ChannelWishes, Submission
+from heliograph.wire import Submission
 
 MOST_KEY_CHARACTERS = 255
 MOST_INPUTS = 100  # uploads of one job; each is looked up
@@ -82,8 +81,8 @@ class Admission:
             roles=tuple(sorted(caller.roles - {Role.USER.value})),
             priority=submission.priority, max_attempts=_attempts(submission, queue), not_before=submission.not_before,
             start_before=submission.start_before, timeout_seconds=submission.timeout_seconds,
-            handler=submission.handler, inputs=inputs, notify=_notify(submission, caller), traceparent=traceparent,
-            idempotency=idempotency,
+            handler=submission.handler, inputs=inputs, notify=notify_of(submission.notify, caller).to_document(),
+            traceparent=traceparent, idempotency=idempotency,
             identity=self._hash(caller.subject, entry.name, submission.parameters),
             once=queue.once if queue else Once.NO,
             once_key=self._hash(entry.name, submission.parameters) if queue and queue.once is not Once.NO else None,
@@ -198,21 +197,3 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
             continue
         parts.append(str(part))
     return ".".join(parts)
-
-
-def _notify(submission: Submission, caller: Identity) -> dict[str, Any]:
-    """Return who wishes to be told: what the submission says goes before what the token says."""
-    if submission.notify is False:
-        return {"told": False, "wishes": []}
-    wish = email_wish(caller.claims)
-    if wish is None:
-        return {"told": True, "wishes": []}
-    asked = submission.notify.email if not isinstance(submission.notify, bool) else None
-    return {"told": True, "wishes": [_merged(wish, asked).to_document()]}
-
-
-def _merged(wish: Wish, asked: ChannelWishes | None) -> Wish:
-    if asked is None:
-        return wish
-    named = {**wish.to_document(), **asked.model_dump(exclude_none=True)}
-    return Wish.from_document(named)

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+from heliograph import signed_links as links
 from heliograph.backends.context import Callback
-from heliograph.callbacks import links
-from heliograph.callbacks.links import LinkRefusedError
 from heliograph.callbacks.message import Message, Outcome
 from heliograph.callbacks.store import Attempt, CallbackStore, Last, Received, lease_hash
 from heliograph.errors import BodyTooLargeError, HeliographError, InvalidInputError, UnavailableError
 from heliograph.jobs.model import Job
 from heliograph.json_text import json_text
+from heliograph.signed_links import LinkRefusedError
 from heliograph.storage import Database, DuplicateError
 
 PURPOSE = "callback"

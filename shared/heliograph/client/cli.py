@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from heliograph.bus.topology import describe
-from heliograph.client import groups_cli, operations_cli, queues_cli, submit_cli
+from heliograph.client import groups_cli, notices_cli, notify_cli, operations_cli, queues_cli, submit_cli
 from heliograph.client.client import Client
 from heliograph.client.progress import follow
 from heliograph.client.tables import console, print_table, ran, show_backend, show_job, table_of
@@ -26,6 +26,8 @@ app.command("submit")(submit_cli.submit)
 app.command("group")(groups_cli.show_group)
 app.command("queues")(queues_cli.show_queues)
 app.add_typer(queues_cli.app, name="queue")
+app.add_typer(notify_cli.app, name="notify")
+notices_cli.register(app)
 operations_cli.register(app)
 
 
@@ -108,18 +110,6 @@ def upload(
     with connected(url, token) as client:
         typer.echo(client.upload(file).id)
         typer.echo("Give this id to a parameter that takes a file.", err=True)
-
-
-@app.command()
-def notices(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Show who was told of a job."""
-    with connected(url, token) as client:
-        table = table_of("occasion", "channel", "recipient", "status", "reason", "receipt")
-        for notice in client.notices(job):
-            table.add_row(
-                notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt
-            )
-        print_table(table)
 
 
 @app.command()

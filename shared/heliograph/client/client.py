@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from heliograph.client.asking import PAUSE_SECONDS, TIMEOUT_SECONDS, ProblemError, raise_problem
 from heliograph.client.functions import dotted_name, pickled
+from heliograph.client.notifications import Notifications
 from heliograph.ids import new_id
 from heliograph.jobs.states import State
 from heliograph.wire import (
@@ -21,8 +23,6 @@ from heliograph.wire import (
     ClaimView,
     IssuedToken,
     JobView,
-    NoticeView,
-    Problem,
     QueueView,
     TokenView,
     UploadView,
@@ -30,39 +30,17 @@ from heliograph.wire import (
 from heliograph.wire.dead import DeadView, ReplayView
 from heliograph.wire.groups import MOST_IN_BATCH, BatchItem, BatchPage, GroupView, TreeView
 
-TIMEOUT_SECONDS = 30.0
+__all__ = ["Client", "ProblemError"]
+
 LONGEST_SILENCE_SECONDS = 60.0  # of a log that is followed: who hears nothing asks again
 LONGEST_WAIT_SECONDS = 30.0  # one long poll; the api takes up to 60, proxies often less
-PAUSE_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)  # before each further try while the service is away
 
 
-class ProblemError(Exception):
-    """The api refused; ``problem`` says why."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-
-class Client:
+class Client(Notifications):
     """Talks to one api on behalf of one token.
 
     A submission is repeated under one Idempotency-Key while the service is away, so it is stored once.
     """
-
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = TIMEOUT_SECONDS) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def submit(self, backend: str, parameters: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> JobView:
         """Submit a job. ``fields`` are those of a submission, such as ``name`` or ``notify``."""
@@ -203,7 +181,7 @@ class Client:
                 with self._http.stream("GET", _path(identifier, "log"), params=asked, timeout=timeout) as answer:
                     if answer.is_error and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                         answer.read()
-                        _raise(answer)
+                        raise_problem(answer)
                     if answer.is_success:
                         for data in answer.iter_bytes():
                             offset += len(data)
@@ -220,16 +198,11 @@ class Client:
         with self._http.stream("GET", _path(identifier, "artifacts", name)) as answer:
             if answer.is_error:
                 answer.read()
-                _raise(answer)
+                raise_problem(answer)
             with target.open("wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
         return target
-
-    def notices(self, identifier: str) -> list[NoticeView]:
-        """Return who was told of a job."""
-        items = self._ask("GET", _path(identifier, "notices")).json()["items"]
-        return [NoticeView.model_validate(item) for item in items]
 
     def backends(self) -> list[BackendView]:
         """Return what can be asked for."""
@@ -348,31 +321,6 @@ class Client:
         answer = self._ask("POST", _path(identifier, "release"), is_repeatable=lease_token is not None, json=body)
         return JobView.model_validate(answer.json())
 
-    def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        while True:
-            asked = {name: value for name, value in {**filters, "cursor": cursor}.items() if value is not None}
-            page = self._ask("GET", path, params=asked).json()
-            yield from page["items"]
-            cursor = page["next"]
-            if cursor is None:
-                return
-
-    def _ask(self, method: str, path: str, *, is_repeatable: bool = False, **request: Any) -> httpx.Response:
-        is_repeatable |= method == "GET" or "Idempotency-Key" in request.get("headers", {})
-        for pause in (*PAUSE_SECONDS, None):
-            try:
-                answer = self._http.request(method, path, **request)
-            except httpx.TransportError:
-                if pause is None or not is_repeatable:
-                    raise
-            else:
-                is_away = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-                if not (is_away and is_repeatable and pause is not None):
-                    return answer if answer.is_success else _raise(answer)
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
-
 
 def _path(*parts: str) -> str:
     """Return the path of a job or of what belongs to it; names of files may hold any character."""
@@ -387,12 +335,3 @@ def _is_over(job: JobView, series: int, attempt: int) -> bool:
     """Return whether an attempt, made or not, prints no more."""
     is_past = job.attempt > attempt or (job.attempt == attempt and job.state is State.QUEUED)
     return job.ended_at is not None or job.series > series or is_past
-
-
-def _raise(answer: httpx.Response) -> httpx.Response:
-    try:
-        problem = Problem.model_validate(answer.json())
-    except ValueError:
-        answer.raise_for_status()
-        raise
-    raise ProblemError(problem)

@@ -30,6 +30,8 @@ class Action(StrEnum):
     MANAGE_QUEUES = "declare pull queues and issue their tokens"
     WORK = "claim and report the jobs of pull queues"
     REPLAY = "replay what was given up"
+    NAME_RECIPIENTS = "have others told"
+    RESEND = "send notices again"
 
 
 _OWN = frozenset({Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN})
@@ -37,9 +39,18 @@ _OWN = frozenset({Action.SUBMIT, Action.SEE_OWN, Action.CHANGE_OWN})
 # A queue's own token is an agent's, and what an agent may do it may in its queue alone.
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action),
-    Role.OPERATOR: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.SEE_ALL, Action.CHANGE_ALL, Action.PAUSE, Action.REPLAY},
-    Role.JOB_MANAGER: _OWN | {Action.SEE_ALL},
-    Role.QUEUE_MANAGER: _OWN | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK},
+    Role.OPERATOR: _OWN
+    | {
+        Action.SUBMIT_WITH_PRIORITY,
+        Action.SEE_ALL,
+        Action.CHANGE_ALL,
+        Action.PAUSE,
+        Action.REPLAY,
+        Action.NAME_RECIPIENTS,
+    },
+    Role.JOB_MANAGER: _OWN | {Action.SEE_ALL, Action.NAME_RECIPIENTS},
+    Role.QUEUE_MANAGER: _OWN
+    | {Action.SUBMIT_WITH_PRIORITY, Action.PAUSE, Action.MANAGE_QUEUES, Action.WORK, Action.NAME_RECIPIENTS},
     Role.AGENT: _OWN | {Action.WORK},
     Role.USER: _OWN,
     Role.ANONYMOUS: frozenset({Action.SUBMIT, Action.SEE_OWN}),

@@ -13,8 +13,8 @@ from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store.trees import TreeStore
 from heliograph.json_text import canonical_json
-from heliograph.notices.claims import email_claims
-from heliograph.notices.model import Wish
+from heliograph.notices.claims import claims_of
+from heliograph.notices.notify import Notify
 
 
 class Children:
@@ -49,6 +49,9 @@ class Children:
         if body.get("parent", parent.id) != parent.id:
             raise InvalidInputError.of("parent", "the parent of what a job submits is this job")
         body = {"notify": False, **body, "parent": parent.id}
+        if body["notify"] is not False and Notify.from_document(parent.notify).is_confidential:
+            asked = body["notify"] if isinstance(body["notify"], dict) else {}
+            body["notify"] = {**asked, "confidential": True}
         digest = sha256(canonical_json(body).encode()).hexdigest()
         key = f"child:{parent.id}:{parent.series}:{number}:{digest}"
         job, _ = await self._intake.take(
@@ -83,7 +86,7 @@ def _refuse(child: str) -> NoReturn:
 def _submitter(parent: Job) -> Identity:
     """Return who submitted a job, as far as it knows: a user has further roles, a caller without a token that one."""
     is_anonymous = Role.ANONYMOUS.value in parent.roles
-    wishes = (Wish.from_document(wish) for wish in parent.notify.get("wishes", ()))
-    claims = next((email_claims(wish) for wish in wishes if wish.channel == "email"), {})
+    told = Notify.from_document(parent.notify)
+    claims = claims_of(told.claimed, told.time_zone)
     roles = frozenset(parent.roles) | (set() if is_anonymous else {Role.USER.value})
     return Identity(parent.owner, roles, claims=claims)

@@ -24,12 +24,17 @@ class Tally:
     @property
     def progress(self) -> float:
         """The share that is over, 0 to 1; of no jobs, 1."""
-        return self._in(OVER) / self.total if self.total else 1.0
+        return self.over / self.total if self.total else 1.0
+
+    @property
+    def over(self) -> int:
+        """How many are over."""
+        return self._in(OVER)
 
     @property
     def is_over(self) -> bool:
         """Whether all are over."""
-        return self._in(OVER) == self.total
+        return self.over == self.total
 
     @property
     def state(self) -> State:
@@ -54,6 +59,15 @@ class FailedJob:
     id: str
     name: str | None
     message: str | None
+    is_confidential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the jobs of a group from some moment on; ``ended_at`` is the last end, None where none ended."""
+
+    tally: Tally
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

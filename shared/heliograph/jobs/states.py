@@ -39,7 +39,7 @@ class Row:
 
     ``after`` lists the states that may follow; ``held`` says that somebody holds a lease; ``over`` that the series
     has ended, which only *reopen* undoes; ``told`` that people are told of it (``queued`` is told at the start of a
-    series only, which the change of state itself says).
+    series only, ``running`` after a long wait only, which the change of state itself says).
     """
 
     meaning: str

@@ -14,6 +14,7 @@ from heliograph.storage.errors import translated
 
 SWEEP_AGE_MILLISECONDS = 2_000  # younger ones are likely to be announced by the bus
 SWEEP_BATCH = 200
+POSTPONED_MILLISECONDS = 3_000  # and the age above: a job that waits for others comes up every five seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,25 @@ class DueStore:
         with translated():
             found = await self._jobs.find(where, {"_id": 1}).sort("notices_due.at", 1).to_list(SWEEP_BATCH)
         return [document["_id"] for document in found]
+
+    async def waits_in_group(self, owner: str, group: str) -> bool:
+        """Say whether a job of an owner's in a group still waits for a notifier."""
+        where = {
+            "owner": owner,
+            "group": group,
+            "notices_due.0": {"$exists": True},
+            "notices_due.at": {"$type": "date"},
+        }
+        with translated():
+            return await self._jobs.find_one(where, {"_id": 1}) is not None
+
+    async def postpone(self, jobs: Sequence[str]) -> None:
+        """Let what is to be told of these jobs be looked at a while later, behind what waits besides."""
+        due = {"$map": {"input": "$notices_due", "in": {"$mergeObjects": ["$$this", {"at": {
+            "$add": ["$$NOW", POSTPONED_MILLISECONDS]}}]}}}  # fmt: skip
+        where = {"_id": {"$in": list(jobs)}, "notices_due.0": {"$exists": True}}
+        with translated():
+            await self._quick.update_many(where, [{"$set": {"notices_due": due}}])
 
     async def settle(self, planned: Sequence[DueJob]) -> None:
         """Take out what was planned. Repeating it is harmless; where it is lost, the same is planned again."""

@@ -7,13 +7,24 @@ DELIVERIES = "deliveries"
 INTERVALS = "intervals"
 
 _DELIVERY_INDEXES = (
-    # At most one notice of an occasion; its first key also answers "of this job".
-    Index("key", (("job", 1), ("occasion", 1), ("series", 1), ("recipient", 1), ("channel", 1)), {"unique": True}),
+    # At most one notice of an occasion; its first key also answers "about this subject".
+    Index(
+        "key",
+        (("subject", 1), ("occasion", 1), ("series", 1), ("recipient", 1), ("channel", 1), ("copy", 1)),
+        {"unique": True},
+    ),
     # One at a time in a lane: only a delivery that is being sent has this field.
     Index("sending", (("sending_lane", 1),), {"unique": True, "sparse": True}),
-    Index("due", (("due_at", 1),), {"partialFilterExpression": {"status": DeliveryStatus.PLANNED.value}}),
+    Index(
+        "due",
+        (("channel", 1), ("due_at", 1)),
+        {"partialFilterExpression": {"status": DeliveryStatus.PLANNED.value}},
+    ),
     Index("lease", (("lease.until", 1),), {"partialFilterExpression": {"lease.until": {"$exists": True}}}),
     Index("status", (("status", 1), ("_id", -1)), {}),
+    Index("channel", (("channel", 1), ("_id", -1)), {}),
+    Index("recipient", (("recipient", 1), ("_id", -1)), {}),
+    Index("over", (("expires_at", 1),), {"expireAfterSeconds": 0}),
 )
 
 # Once over, an interval decides nothing any more, and its removal needs no act of ours.

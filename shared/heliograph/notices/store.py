@@ -1,42 +1,62 @@
 """The ledger: every notice that was planned, and what became of it.
 
 A delivery is leased before its first byte goes out and recorded after. Who holds a lease writes under its token alone;
-times that decide are the server's.
+times that decide are the server's. What several senders record at the same time travels in one write.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from heliograph.errors import InvalidInputError, NotFoundError
+from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.ids import new_id
 from heliograph.notices.documents import to_delivery, to_document
 from heliograph.notices.indexes import DELIVERIES
-from heliograph.notices.model import OPEN, Delivery, DeliveryStatus, Outcome, Policy
-from heliograph.storage import Database, DuplicateError, encoded, insert_each
+from heliograph.notices.model import OPEN, Delivery, DeliveryStatus, Outcome, Policy, Subject
+from heliograph.storage import (
+    Batcher,
+    Database,
+    Document,
+    DuplicateError,
+    Encoded,
+    Update,
+    encoded,
+    encoded_update,
+    insert_each,
+    update_each,
+)
 from heliograph.storage.errors import translated
 
 LEASE = timedelta(seconds=90)
+RETENTION = timedelta(days=90)
 MOST_AGE = timedelta(hours=24)  # a notice that could not be sent for a day is no news any more
 ATTEMPTS_KEPT = 50
 MOST_REPLY = 500  # characters of a server's answer
-CANDIDATES = 8  # looked at for one lease: the first are likely to be taken by the neighbours meanwhile
+LEASE_TRIES = 3  # where other notifiers took all that was seen
 EXPIRED_BATCH = 100
 
 _NOW = "$$NOW"
 _IS_PLANNED = {"status": DeliveryStatus.PLANNED.value}
 _IS_DUE = {**_IS_PLANNED, "due_at": {"$type": "date"}, "$expr": {"$lte": ["$due_at", _NOW]}}
 _UNLEASE = {"$unset": ["lease", "sending_lane"]}
+_TRACE = "recorded_under"  # the token under which the last outcome was recorded: it recognises a repeated write
 
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A delivery that this process may send now; ``tries`` counts how often it was tried before."""
+    """A delivery that this process may send now.
+
+    ``tries`` counts how often it was tried before. At ``until``, by this process's monotonic clock, others may take it.
+    """
 
     delivery: Delivery
     token: str
     tries: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +70,55 @@ class Page:
 class Ledger:
     """Stores deliveries, leases those that are due, and records what became of them."""
 
-    def __init__(self, database: Database, *, lease: timedelta = LEASE, most_age: timedelta = MOST_AGE) -> None:
+    def __init__(
+        self, database: Database, *, lease: timedelta = LEASE, most_age: timedelta = MOST_AGE,
+        retention: timedelta = RETENTION,
+    ) -> None:  # fmt: skip
         self._database = database
         self._deliveries = database.collection(DELIVERIES)
+        self._records: Batcher[Update, bool] = Batcher(partial(update_each, self._deliveries))
+        self._lease = lease
         self._lease_milliseconds = _milliseconds(lease)
         self._most_age_milliseconds = _milliseconds(most_age)
+        self._retention = retention
 
     async def insert(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Store deliveries and return those that are new; one whose key exists stays as it is."""
         if not deliveries:
             return []
-        outcomes = await insert_each(self._deliveries, [encoded(to_document(delivery)) for delivery in deliveries])
+        outcomes = await insert_each(self._deliveries, [self._encoded(delivery) for delivery in deliveries])
         for outcome in outcomes:
             if outcome is not None and not isinstance(outcome, DuplicateError):
                 raise outcome
         return [delivery for delivery, outcome in zip(deliveries, outcomes, strict=True) if outcome is None]
 
-    async def lease(self, channels: Iterable[str]) -> Leased | None:
-        """Take a due delivery of these channels, the longest due first; None where there is none.
+    async def lease(self, channel: str, most: int = 1) -> list[Leased]:
+        """Take up to ``most`` due deliveries of a channel, the longest due first.
 
         "Sending" is journaled when this returns. A delivery waits while an earlier one of its lane is open, however
-        late that one is.
+        late that one is. Where other notifiers take the same at this moment, there may be fewer than are due.
         """
-        for candidate in await self._candidates(list(channels)):
-            leased = await self._lease(candidate)
-            if leased:
+        for _ in range(LEASE_TRIES):
+            candidates = await self._first_of_lanes(channel, most) or await self._candidates(channel, most)
+            if not candidates:
+                break
+            if leased := await self._take(candidates):
                 return leased
-        return None
+        return []
+
+    async def release(self, leased: Leased) -> bool:
+        """Give back what was leased and not begun. Returns whether the lease still held."""
+        fields = {"status": DeliveryStatus.PLANNED.value, "tries": leased.tries}
+        return await self._record(leased, fields)
 
     async def sent(self, leased: Leased, receipt: str) -> bool:
         """Record that the server took it. Returns whether the lease still held."""
         return await self._close(leased, DeliveryStatus.SENT, Outcome.SENT, receipt, receipt=receipt, sent_at=_NOW)
+
+    async def suppress(self, leased: Leased, reason: str) -> bool:
+        """Record that a rule decided against it after all. Returns whether the lease still held."""
+        fields = {"status": DeliveryStatus.SUPPRESSED.value, "reason": {"$literal": reason}, "tries": leased.tries}
+        return await self._record(leased, fields)
 
     async def refused(self, leased: Leased, reply: str) -> bool:
         """Record that it will never be taken. Returns whether the lease still held."""
@@ -92,20 +130,21 @@ class Ledger:
         Returns whether the lease still held.
         """
         due_at = {"$add": [_NOW, _milliseconds(wait)]}
-        too_old = {"$gt": [due_at, {"$add": ["$created_at", self._most_age_milliseconds]}]}
+        too_old = {"$gt": [due_at, {"$add": ["$first_due_at", self._most_age_milliseconds]}]}
         status = {"$cond": [too_old, DeliveryStatus.FAILED.value, DeliveryStatus.PLANNED.value]}
         outcome = {"$cond": [too_old, Outcome.GIVEN_UP.value, Outcome.TRY_LATER.value]}
-        return await self._record(leased, {"status": status, "due_at": due_at}, outcome, reply)
+        return await self._record(leased, {"status": status, "due_at": due_at, **_attempted(outcome, reply)})
 
     async def unknown(self, leased: Leased, policy: Policy, wait: timedelta, reply: str) -> bool:
         """Record that it may or may not have arrived, and do as the policy says; ``wait`` is how long a repeat waits.
 
         Returns whether the lease still held.
         """
-        return await self._record(leased, _after_unknown(policy, _milliseconds(wait)), Outcome.UNKNOWN.value, reply)
+        fields = _after_unknown(policy, _milliseconds(wait)) | _attempted(Outcome.UNKNOWN.value, reply)
+        return await self._record(leased, fields)
 
-    async def expire(self, policies: Mapping[str, Policy]) -> int:
-        """Take back deliveries whose sender is gone: their outcome is unknown, and the channel's policy decides.
+    async def expire(self, policy_for: Callable[[Delivery], Policy | None]) -> int:
+        """Take back deliveries whose sender is gone: their outcome is unknown, and the policy for each decides.
 
         Only a lease no longer than our own unbroken connection is called expired: while the database was away for us
         it was away for its holder too, who may know that the delivery was sent and gets that long to record it.
@@ -116,19 +155,49 @@ class Ledger:
         if not candidates:
             return 0
         connected = _milliseconds(await self._database.confirm_connected())
-        expired = {
-            "lease.until": {"$type": "date"},
-            "$expr": {"$and": [{"$lt": ["$lease.until", _NOW]}, {"$lte": ["$lease.ms", {"$literal": connected}]}]},
-        }
         count = 0
         for document in candidates:
-            policy = policies.get(document["channel"])
+            policy = policy_for(to_delivery(document))
             if policy is None:
                 continue  # a channel that only another notifier has; that one decides
-            leased = Leased(to_delivery(document), document["lease"]["token"], document["tries"])
-            fields = _after_unknown(policy, 0)
-            count += await self._record(leased, fields, Outcome.UNKNOWN.value, "its sender was lost", also=expired)
+            where = {
+                "_id": document["_id"], "lease.token": document["lease"]["token"], "lease.until": {"$type": "date"},
+                "$expr": {"$and": [{"$lt": ["$lease.until", _NOW]}, {"$lte": ["$lease.ms", {"$literal": connected}]}]},
+            }  # fmt: skip
+            fields = _after_unknown(policy, 0) | _attempted(Outcome.UNKNOWN.value, "its sender was lost")
+            with translated():
+                result = await self._deliveries.update_one(where, [{"$set": fields}, _UNLEASE])
+            count += result.matched_count
         return count
+
+    async def resend(self, identifier: str, by: str) -> Delivery:
+        """Plan a settled delivery once more, as a copy that is due at once, and return that.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        ConflictError
+            It, or a copy of it, is still to be sent.
+        """
+        known = await self.get(identifier)
+        same = {
+            "subject": str(known.subject), "occasion": known.occasion.value, "series": known.series,
+            "recipient": known.recipient, "channel": known.channel,
+        }  # fmt: skip
+        with translated():
+            copies = await self._deliveries.find(same, {"copy": 1, "status": 1}).sort("copy", -1).to_list(None)
+        if any(each["status"] in OPEN for each in copies):
+            raise ConflictError("this notice is still to be sent")
+        now = await self._database.now()
+        copy = replace(
+            known, id=new_id(), copy=copies[0]["copy"] + 1, status=DeliveryStatus.PLANNED,
+            reason=f"resent: asked for by {by}", created_at=now, due_at=now, attempts=(), receipt=None, sent_at=None,
+            interval_seconds=None,
+        )  # fmt: skip
+        if not await self.insert([copy]):
+            raise ConflictError("somebody else asked for the same at this moment")
+        return copy
 
     async def get(self, identifier: str) -> Delivery:
         """Return a delivery; ``NotFoundError`` where there is none."""
@@ -138,17 +207,25 @@ class Ledger:
             raise NotFoundError(f"there is no notice {identifier}")
         return to_delivery(found)
 
-    async def of_job(self, job: str) -> list[Delivery]:
-        """Return a job's deliveries in the order of its changes."""
+    async def of_subject(self, subject: Subject) -> list[Delivery]:
+        """Return the deliveries about a job, a campaign, an incident or a test, in the order of its changes."""
         with translated():
-            found = await self._deliveries.find({"job": job}).sort([("seq", 1), ("_id", 1)]).to_list(None)
+            found = await self._deliveries.find({"subject": str(subject)}).sort([("seq", 1), ("_id", 1)]).to_list(None)
         return [to_delivery(document) for document in found]
 
-    async def page(self, *, status: DeliveryStatus | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Return a page of all deliveries, the newest first; its cursor is the id of the last one seen."""
+    async def of_job(self, job: str) -> list[Delivery]:
+        """Return a job's deliveries in the order of its changes."""
+        return await self.of_subject(Subject.of_job(job))
+
+    async def page(
+        self, *, status: DeliveryStatus | None = None, channel: str | None = None, recipient: str | None = None,
+        subject: Subject | None = None, limit: int = 50, cursor: str | None = None,
+    ) -> Page:  # fmt: skip
+        """Return a page of the deliveries that fit, the newest first; its cursor is the id of the last one seen."""
         if cursor is not None and len(cursor) != len(new_id()):
             raise InvalidInputError.of("cursor", "this is not a cursor of this list")
-        where: dict[str, Any] = {"status": status.value} if status else {}
+        asked = {"status": status, "channel": channel, "recipient": recipient, "subject": subject and str(subject)}
+        where: dict[str, Any] = {name: str(value) for name, value in asked.items() if value is not None}
         if cursor is not None:
             where["_id"] = {"$lt": cursor}
         with translated():
@@ -156,17 +233,42 @@ class Ledger:
         deliveries = tuple(to_delivery(document) for document in found[:limit])
         return Page(deliveries, deliveries[-1].id if len(found) > limit else None)
 
-    async def _candidates(self, channels: list[str]) -> list[str]:
-        """Return due deliveries that are the first open one of their lane.
+    def _encoded(self, delivery: Delivery) -> Encoded:
+        return encoded(to_document(delivery) | {"expires_at": delivery.due_at + self._retention})
+
+    async def _first_of_lanes(self, channel: str, most: int) -> list[Document]:
+        """Return due deliveries that are the first open one of their lane, among those that are due longest.
+
+        Two plain reads, which for what is usual take a fifth of the time of ``_candidates``.
+        """
+        with translated():
+            due = await self._deliveries.find({**_IS_DUE, "channel": channel}).sort("due_at", 1).to_list(most)
+            subjects = list({document["subject"] for document in due})
+            among = {"subject": {"$in": subjects}, "channel": channel, "status": {"$in": list(OPEN)}}
+            lanes = self._deliveries.find(among, {"lane": 1, "seq": 1, "status": 1}) if due else None
+            neighbours = await lanes.to_list(None) if lanes is not None else []
+        first: dict[str, tuple[bool, int, str]] = {}
+        for each in neighbours:
+            rank = each["status"] != DeliveryStatus.SENDING, each["seq"], each["_id"]
+            first[each["lane"]] = min(rank, first.get(each["lane"], rank))
+        return [document for document in due if first.get(document["lane"], (False, 0, ""))[2] == document["_id"]]
+
+    async def _candidates(self, channel: str, most: int) -> list[Document]:
+        """Return due deliveries that are the first open one of their lane, however many others are due before them.
 
         The neighbours in the lane are looked up by the server, so that no number of waiting ones hides another lane.
         """
+        is_before = {
+            "$or": [{"$lt": ["$seq", "$$seq"]}, {"$and": [{"$eq": ["$seq", "$$seq"]}, {"$lt": ["$_id", "$$id"]}]}]
+        }
+        is_sending = {"$eq": ["$status", DeliveryStatus.SENDING.value]}
         earlier = {
-            "from": DELIVERIES, "localField": "job", "foreignField": "job", "let": {"lane": "$lane", "seq": "$seq"},
+            "from": DELIVERIES, "localField": "subject", "foreignField": "subject",
+            "let": {"lane": "$lane", "seq": "$seq", "id": "$_id"},
             "pipeline": [
                 {"$match": {
                     "status": {"$in": [status.value for status in OPEN]},
-                    "$expr": {"$and": [{"$eq": ["$lane", "$$lane"]}, {"$lt": ["$seq", "$$seq"]}]},
+                    "$expr": {"$and": [{"$eq": ["$lane", "$$lane"]}, {"$or": [is_before, is_sending]}]},
                 }},
                 {"$limit": 1},
                 {"$project": {"_id": 1}},
@@ -175,26 +277,31 @@ class Ledger:
         }  # fmt: skip
         with translated():
             found = self._deliveries.aggregate([
-                {"$match": {**_IS_DUE, "channel": {"$in": channels}}}, {"$sort": {"due_at": 1}},
-                {"$lookup": earlier}, {"$match": {"earlier": []}},
-                {"$limit": CANDIDATES}, {"$project": {"_id": 1}},
+                {"$match": {**_IS_DUE, "channel": channel}}, {"$sort": {"due_at": 1}},
+                {"$lookup": earlier}, {"$match": {"earlier": []}}, {"$limit": most},
             ])  # fmt: skip
-            return [document["_id"] async for document in found]
+            return [document async for document in found]
 
-    async def _lease(self, identifier: str) -> Leased | None:
-        token = new_id()
-        until = {"$add": [_NOW, self._lease_milliseconds]}
-        lease = {"token": {"$literal": token}, "ms": {"$literal": self._lease_milliseconds}, "until": until}
+    async def _take(self, candidates: Sequence[Document]) -> list[Leased]:
+        """Lease those of the candidates that nobody else took meanwhile."""
+        token, until = new_id(), time.monotonic() + self._lease.total_seconds()
+        lease = {
+            "token": {"$literal": token}, "ms": {"$literal": self._lease_milliseconds},
+            "until": {"$add": [_NOW, self._lease_milliseconds]},
+        }  # fmt: skip
         fields = {"status": DeliveryStatus.SENDING.value, "sending_lane": "$lane", "lease": lease,
                   "tries": {"$add": ["$tries", 1]}}  # fmt: skip
-        try:
+        where = {"_id": {"$in": [document["_id"] for document in candidates]}}
+        taken = 0
+        # Where one of a lane went out this very moment, the update ends; what came before it in the batch is ours.
+        with contextlib.suppress(DuplicateError), translated():
+            taken = (await self._deliveries.update_many(where | _IS_DUE, [{"$set": fields}])).matched_count
+        if taken < len(candidates):
             with translated():
-                found = await self._deliveries.find_one_and_update(
-                    {"_id": identifier, **_IS_DUE}, [{"$set": fields}], return_document=True
-                )
-        except DuplicateError:
-            return None  # another one of its lane is being sent
-        return Leased(to_delivery(found), token, found["tries"] - 1) if found else None
+                candidates = await self._deliveries.find(where | {"lease.token": token}).to_list(None)
+            return [Leased(to_delivery(document), token, document["tries"] - 1, until) for document in candidates]
+        sending = {"status": DeliveryStatus.SENDING.value}
+        return [Leased(to_delivery(document | sending), token, document["tries"], until) for document in candidates]
 
     async def _close(
         self, leased: Leased, status: DeliveryStatus, outcome: Outcome, reply: str, *,
@@ -205,18 +312,21 @@ class Ledger:
             fields["receipt"] = {"$literal": _storable(receipt)}
         if sent_at is not None:
             fields["sent_at"] = sent_at
-        return await self._record(leased, fields, outcome.value, reply)
+        return await self._record(leased, fields | _attempted(outcome.value, reply))
 
-    async def _record(
-        self, leased: Leased, fields: Mapping[str, Any], outcome: Any, reply: str, *,
-        also: Mapping[str, Any] | None = None,
-    ) -> bool:  # fmt: skip
-        attempt = {"at": _NOW, "outcome": outcome, "reply": {"$literal": _storable(reply)}}
-        attempts = {"$slice": [{"$concatArrays": ["$attempts", [attempt]]}, -ATTEMPTS_KEPT]}
-        where = {"_id": leased.delivery.id, "lease.token": leased.token, **(also or {})}
-        with translated():
-            result = await self._deliveries.update_one(where, [{"$set": {**fields, "attempts": attempts}}, _UNLEASE])
-        return bool(result.matched_count)
+    async def _record(self, leased: Leased, fields: Mapping[str, Any]) -> bool:
+        """Write under the lease's token and end the lease. Repeating it is harmless."""
+        traced = {**fields, _TRACE: leased.token}
+        update = encoded_update(
+            leased.delivery.id, {"_id": leased.delivery.id, "lease.token": leased.token}, [{"$set": traced}, _UNLEASE],
+            change=leased.token, trace=_TRACE,
+        )  # fmt: skip
+        return await self._records.submit(update.id, update, update.size)
+
+
+def _attempted(outcome: Any, reply: str) -> dict[str, Any]:
+    attempt = {"at": _NOW, "outcome": outcome, "reply": {"$literal": _storable(reply)}}
+    return {"attempts": {"$slice": [{"$concatArrays": ["$attempts", [attempt]]}, -ATTEMPTS_KEPT]}}
 
 
 def _after_unknown(policy: Policy, wait_milliseconds: int) -> dict[str, Any]:

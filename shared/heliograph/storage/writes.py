@@ -15,6 +15,7 @@ from heliograph.storage.database import Collection
 from heliograph.storage.errors import AWAY, DUPLICATE_KEY, DuplicateError, StoreUnavailableError, translated
 
 MOST_DOCUMENT_BYTES = 12 * 1024 * 1024  # at 16 MB the server takes no further write to a document; leave it room
+CHANGE_OF_STATE = "history.id"  # where a change of state leaves its id
 MOST_LEVELS = 100  # the server refuses more than about 180, and then all of the batch
 Encoded = RawBSONDocument  # a document as the server takes it
 _TOO_LARGE = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and what an update says that makes one
@@ -22,13 +23,14 @@ _TOO_LARGE = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and what an
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A conditional update, encoded. ``change`` is the id that a change of state leaves in the history."""
+    """A conditional update, encoded. ``change`` is an id that it leaves in the document, at ``trace``."""
 
     id: str
     filter: RawBSONDocument
     update: list[RawBSONDocument] | RawBSONDocument
     size: int
     change: str | None = None
+    trace: str = CHANGE_OF_STATE
 
 
 def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
@@ -56,7 +58,7 @@ def _encode(document: Mapping[str, Any]) -> RawBSONDocument:
 
 def encoded_update(
     identifier: str, where: Mapping[str, Any], update: Sequence[Mapping[str, Any]] | Mapping[str, Any],
-    change: str | None = None,
+    change: str | None = None, trace: str = CHANGE_OF_STATE,
 ) -> Update:  # fmt: skip
     """Encode an update (a pipeline or operators) for ``update_each``.
 
@@ -65,9 +67,10 @@ def encoded_update(
     condition = _encode(where)
     if isinstance(update, Mapping):
         single = _encode(update)
-        return Update(identifier, condition, single, len(condition.raw) + len(single.raw), change)
+        return Update(identifier, condition, single, len(condition.raw) + len(single.raw), change, trace)
     stages = [stage if isinstance(stage, RawBSONDocument) else _encode(stage) for stage in update]
-    return Update(identifier, condition, stages, len(condition.raw) + sum(len(stage.raw) for stage in stages), change)
+    size = len(condition.raw) + sum(len(stage.raw) for stage in stages)
+    return Update(identifier, condition, stages, size, change, trace)
 
 
 async def insert_each(collection: Collection, documents: Sequence[RawBSONDocument]) -> list[Exception | None]:
@@ -88,8 +91,8 @@ async def insert_each(collection: Collection, documents: Sequence[RawBSONDocumen
 async def update_each(collection: Collection, updates: Sequence[Update]) -> list[bool | Exception]:
     """Make conditional updates of different documents in one round trip; the outcome of each is whether it holds now.
 
-    The server answers with a total only. Where that falls short of the batch, each is looked up: a change of state by
-    its id, which also recognises one that an earlier, unanswered try had made; any other by its own condition.
+    The server answers with a total only. Where that falls short of the batch, each is looked up: one that leaves an id
+    by that, which also recognises what an earlier, unanswered try had made; any other by its own condition.
     """
     operations: list[Any] = [UpdateOne(update.filter, update.update) for update in updates]
     failed: dict[int, Exception] = {}
@@ -103,7 +106,7 @@ async def update_each(collection: Collection, updates: Sequence[Update]) -> list
         failed = {failure["index"]: _failure(failure) for failure in error.details["writeErrors"]}
     if matched == len(updates):
         return [True] * len(updates)
-    holds = [{"_id": update.id, "history.id": update.change} if update.change else update.filter for update in updates]
+    holds = [{"_id": update.id, update.trace: update.change} if update.change else update.filter for update in updates]
     with translated():
         found = {document["_id"] async for document in collection.find({"$or": holds}, {"_id": 1})}
     return [failed.get(number, update.id in found) for number, update in enumerate(updates)]

@@ -23,7 +23,8 @@ class NoticeView(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    job_id: str
+    subject: str = Field(description="What it is about: `job:…`, `group:…`, `incident:…` or `test:…`")
+    job_id: str | None
     occasion: Occasion
     series: int
     channel: str
@@ -32,17 +33,20 @@ class NoticeView(BaseModel):
     reason: str = Field(description="The rule that decided")
     attempts: list[AttemptView]
     receipt: str | None = Field(description="What the server answered when it took the message")
+    copy_number: int = Field(description="Above 0 for what was sent again on request")
     created_at: datetime
+    due_at: datetime = Field(description="When it is sent, or tried again")
     sent_at: datetime | None
 
     @classmethod
     def from_delivery(cls, delivery: Delivery) -> "NoticeView":
         """Show a delivery."""
         return cls(
-            id=delivery.id, job_id=delivery.job, occasion=delivery.occasion, series=delivery.series,
-            channel=delivery.channel, recipient=delivery.recipient, status=delivery.status, reason=delivery.reason,
+            id=delivery.id, subject=str(delivery.subject), job_id=delivery.job, occasion=delivery.occasion,
+            series=delivery.series, channel=delivery.channel, recipient=delivery.recipient, status=delivery.status,
+            reason=delivery.reason, receipt=delivery.receipt, copy_number=delivery.copy,
             attempts=[AttemptView(at=each.at, outcome=each.outcome, reply=each.reply) for each in delivery.attempts],
-            receipt=delivery.receipt, created_at=delivery.created_at, sent_at=delivery.sent_at,
+            created_at=delivery.created_at, due_at=delivery.due_at, sent_at=delivery.sent_at,
         )  # fmt: skip
 
 

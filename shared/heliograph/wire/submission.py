@@ -22,7 +22,9 @@ BACKEND_PATTERN = r"^[a-z0-9_-]{1,64}$"
 _Number = Annotated[float, Strict()]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Id = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+_Channel = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 MOST_PREDECESSORS = 1000
+MOST_RECIPIENTS = 20
 
 
 class ChannelWishes(BaseModel):
@@ -34,19 +36,47 @@ class ChannelWishes(BaseModel):
     interval_seconds: _Number | None = Field(
         default=None, ge=0, le=31_536_000, description="Least time between two such notices for the same request"
     )
+    running: StrictBool | None = Field(default=None, description="Tell when it begins after a long wait")
+    running_after_seconds: _Number | None = Field(
+        default=None, ge=300, le=31_536_000, description="Tell *running* only where it waited longer than this"
+    )
     done: StrictBool | None = Field(default=None, description="Tell when it is done")
     threshold_seconds: _Number | None = Field(
         default=None, ge=0, le=31_536_000, description="Tell *done* only where it took longer than this"
     )
     failed: StrictBool | None = Field(default=None, description="Tell when it failed or was cancelled")
+    digest: StrictBool | None = Field(default=None, description="Tell of the jobs of a group together")
+
+
+class NamedRecipient(ChannelWishes):
+    """Somebody else who is to be told, and what; naming them takes a role."""
+
+    channel: _Channel = Field(description="`email`, `matrix`, or another channel that is installed")
+    recipient: _Line = Field(description="An address, a room, or what else the channel takes")
+
+
+class NamedContacts(BaseModel):
+    """People whom the facility's contact directory names; naming them takes a role."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: _Line = Field(description="A study, a project, a site: whatever the directory knows people by")
+    roles: Annotated[tuple[_Line, ...], Field(max_length=20)] = Field(default=(), description="Those alone; else all")
 
 
 class NotifyWishes(BaseModel):
-    """Wishes by channel."""
+    """Wishes by channel, further recipients, and how the notices are to be treated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     email: ChannelWishes | None = None
+    matrix: ChannelWishes | None = None
+    recipients: Annotated[tuple[NamedRecipient, ...], Field(max_length=MOST_RECIPIENTS)] = ()
+    contacts: Annotated[tuple[NamedContacts, ...], Field(max_length=MOST_RECIPIENTS)] = ()
+    urgent: StrictBool = Field(default=False, description="Tell at any hour")
+    confidential: StrictBool = Field(
+        default=False, description="Say no more than that it happened where a channel is not encrypted"
+    )
 
 
 class Submission(BaseModel):

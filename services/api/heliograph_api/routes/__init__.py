@@ -4,9 +4,29 @@ from fastapi import APIRouter, Depends
 
 from heliograph_api.authentication import bearer
 from heliograph_api.parts import require_database
-from heliograph_api.routes import agents, backends, dead, files, groups, job_details, jobs, me, notices, queues, tokens
+from heliograph_api.routes import (
+    agents,
+    backends,
+    dead,
+    files,
+    groups,
+    incidents,
+    job_details,
+    jobs,
+    matrix,
+    me,
+    mutes,
+    notices,
+    notifications,
+    queues,
+    tokens,
+    watches,
+)
 
 # Each module's router has the prefix itself: a route's own path is what the metrics call it by.
 router = APIRouter(dependencies=[Depends(require_database), Depends(bearer)])
-for module in (groups, jobs, job_details, files, backends, notices, me, queues, agents, tokens, dead):
+for module in (
+    groups, jobs, job_details, files, backends, notices, me, notifications, matrix, mutes, watches, incidents, queues,
+    agents, tokens, dead,
+):  # fmt: skip
     router.include_router(module.router)

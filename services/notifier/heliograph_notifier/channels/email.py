@@ -1,36 +1,53 @@
 """E-mail: one recipient a message, and the server's answer in this project's words."""
 
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPSenderRefused
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPSenderRefused, SMTPServerDisconnected
+from typing_extensions import override
 
+from heliograph.channels import Channel, ChannelContext, Notice, OutcomeUnknown, Refused, SendError, TryLater
 from heliograph.errors import NotFoundError
 from heliograph.jobs.model import Artifact
 from heliograph.notices.model import Delivery, Policy
 from heliograph.storage import Files
-from heliograph_notifier.channels.connections import Connections, NoConnectionError, Server
+from heliograph_notifier.channels.connections import BusyError, Connections, NoConnectionError, Server
 from heliograph_notifier.channels.message import AddressError, Composer
-from heliograph_notifier.channels.port import OutcomeUnknown, Refused, SendError, TryLater
-from heliograph_notifier.notice import Notice
 
 # Codes by which a server speaks of itself or of the connection rather than of the message: 421 closing the channel,
 # 454 temporary authentication failure or too many logins (RFC 5321, RFC 4954).
 _SLOW = frozenset({421, 454})
 
 
-class EmailChannel:
+class EmailChannel(Channel):
     """Sends mail over SMTP.
 
-    At least once: a message whose fate is unknown is sent again under the same Message-ID, by which mail programs and
-    people recognise a duplicate. A mail is worth more than the rare second copy.
+    A message whose fate is unknown is sent again under the same Message-ID, by which mail programs and people recognise
+    a duplicate, or it is left as it is: its template says which.
     """
 
     name = "email"
-    policy = Policy.AT_LEAST_ONCE
 
-    def __init__(self, server: Server, composer: Composer, pictures: Files, *, connections: int) -> None:
-        self._connections = Connections(server, connections)
+    def __init__(self, connections: Connections, composer: Composer, pictures: Files) -> None:
+        self._connections = connections
         self._composer = composer
         self._pictures = pictures
 
+    @classmethod
+    def of(cls, context: ChannelContext) -> "EmailChannel | None":
+        """Open the channel; None without a mail server and a sender."""
+        settings = context.settings
+        if not (settings.smtp_url and settings.mail_from):
+            return None
+        composer = Composer(
+            settings.mail_from, settings.contact_email, templates=settings.mail_templates, site=settings.site_name
+        )  # fmt: skip
+        connections = Connections(Server.of(settings.smtp_url), settings.smtp_connections, settings.smtp_ca_file)
+        return cls(connections, composer, context.pictures)
+
+    @override
+    def after_unknown(self, delivery: Delivery, backend: str | None) -> Policy:
+        """Do as the mail's template says."""
+        return self._composer.after_unknown(delivery, backend)
+
+    @override
     async def send(self, notice: Notice, delivery: Delivery) -> str:
         """Send one mail; the receipt is the server's answer to its data."""
         picture = await self._read(notice.picture) if notice.picture else None
@@ -39,17 +56,24 @@ class EmailChannel:
         except AddressError as error:
             raise Refused(str(error)) from error
         try:
-            async with self._connections.lend() as client:
-                return await _hand_over(client, self._composer.envelope_sender, delivery.recipient, message)
+            try:
+                return await self._transact(delivery.recipient, message, asked=False)
+            except SMTPServerDisconnected:  # it had gone while it was idle: nothing was on its way yet
+                return await self._transact(delivery.recipient, message, asked=True)
         except SendError:
             raise
         except SMTPResponseException as error:
             raise _judged(error) from error
         except NoConnectionError as error:
             raise TryLater(str(error), slow_channel=True) from error
-        except (SMTPException, OSError) as error:
+        except (SMTPException, OSError, BusyError) as error:
             raise TryLater(_words(error)) from error
 
+    async def _transact(self, recipient: str, message: bytes, *, asked: bool) -> str:
+        async with self._connections.lend(asked=asked) as client:
+            return await _hand_over(client, self._composer.envelope_sender, recipient, message)
+
+    @override
     async def close(self) -> None:
         """Close the connections."""
         await self._connections.close()

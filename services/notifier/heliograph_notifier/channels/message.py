@@ -4,17 +4,21 @@ import hashlib
 import re
 from email.errors import HeaderParseError
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, getaddresses
+from functools import lru_cache
+from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-from heliograph.notices.model import Delivery
-from heliograph_notifier.notice import Notice
+from heliograph.channels import Notice
+from heliograph.notices.model import Delivery, SubjectKind
+from heliograph.notices.model import Policy as DeliveryPolicy
+from heliograph_notifier.channels.mime import Picture, mail
+from heliograph_notifier.channels.templates import Templates
 from heliograph_notifier.readable import one_line
 
-MOST_HEADER = 200  # characters; the longest subject of ours has about 150, and RFC 5322 allows 998
+MOST_HEADER = 240  # characters; the longest subject of ours has about 230, and RFC 5322 allows 998
+MOST_ADDRESS = 900  # characters of an address in a header, which stays on one line
+MOST_SITE = 60  # characters, as of the setting
+_UNSUBSCRIBED = frozenset({SubjectKind.JOB, SubjectKind.GROUP})  # nobody subscribes to a test, or to reports
 
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]+@[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]+")
 
@@ -23,6 +27,7 @@ class AddressError(ValueError):
     """Not the address of a mailbox."""
 
 
+@lru_cache(maxsize=1024)
 def mailbox(text: str) -> Address:
     """Read an address, with a display name or without; ``AddressError`` where it is none that may go into a header."""
     found = getaddresses([text])
@@ -37,23 +42,26 @@ def mailbox(text: str) -> Address:
 
 
 class Composer:
-    """Lays out mails for one sender address.
+    """Lays out mails for one sender address, from templates of the site's own and those that ship."""
 
-    Templates get clean values; HTML is escaped by the engine, and an undefined name is an error rather than a gap.
-    """
-
-    def __init__(self, sender: str, contact: str | None = None) -> None:
+    def __init__(
+        self, sender: str, contact: str | None = None, templates: Path | None = None, site: str = "Heliograph"
+    ) -> None:  # fmt: skip
         self._sender = mailbox(sender)
+        self._domain = self._sender.domain.encode("idna").decode()  # of identifiers, which are ASCII
         self._contact = mailbox(contact) if contact else None
-        self._templates = Environment(
-            loader=PackageLoader("heliograph_notifier"), undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True, autoescape=select_autoescape(["html"], default=False),
-        )  # fmt: skip
+        self._templates = Templates(templates)
+        self._site = one_line(site, MOST_SITE)
 
     @property
     def envelope_sender(self) -> str:
         """The address that bounces go to."""
         return self._sender.addr_spec
+
+    def after_unknown(self, delivery: Delivery, backend: str | None) -> DeliveryPolicy:
+        """Say what happens to a mail of whose arrival nothing is known: what its template says, else it goes again."""
+        stated = self._templates.when_unknown(delivery.subject.kind, backend)
+        return stated.get(delivery.occasion, DeliveryPolicy.AT_LEAST_ONCE)
 
     def compose(self, notice: Notice, delivery: Delivery, picture: bytes | None = None) -> bytes:
         """Return the mail as it goes over the wire.
@@ -67,35 +75,40 @@ class Composer:
         """
         if delivery.recipient != mailbox(delivery.recipient).addr_spec:
             raise AddressError("a recipient is a bare address")
-        message = EmailMessage(policy=SMTP_POLICY.clone(utf8=not delivery.recipient.isascii()))
-        thread = f"<job.{notice.job.lower()}@{self._sender.domain}>"
-        message["From"] = self._sender
-        message["To"] = mailbox(delivery.recipient)
+        digest = _digest(delivery.key)
+        shown = (
+            Picture(f"plot.{digest}@{self._domain}", notice.picture.name, picture)
+            if picture and notice.picture
+            else None
+        )
+        values = {
+            "notice": notice, "site": self._site, "picture_id": shown.id if shown else None,
+            "contact": self._contact.addr_spec if self._contact else None,
+        }  # fmt: skip
+        text, html = (
+            self._templates.render(form, delivery.subject.kind, notice.backend, values) for form in ("txt", "html")
+        )
+        headers = self._headers(notice, delivery, digest)
+        return mail(headers, text, html, shown, boundary=digest, utf8=not delivery.recipient.isascii())
+
+    def _headers(self, notice: Notice, delivery: Delivery, digest: str) -> list[tuple[str, str]]:
+        thread = f"<{notice.thread}@{self._domain}>"
+        headers = [("From", str(self._sender)), ("To", delivery.recipient)]
         if self._contact:
-            message["Reply-To"] = self._contact
-        message["Subject"] = notice.subject
-        message["Date"] = format_datetime(delivery.created_at)
-        message["Message-ID"] = f"<{_digest(delivery.key)}@{self._sender.domain}>"
-        message["In-Reply-To"] = thread
-        message["References"] = thread
-        message["Auto-Submitted"] = "auto-generated"
-        message["X-Auto-Response-Suppress"] = "All"
-        contact = self._contact.addr_spec if self._contact else None
-        picture_id = f"plot.{_digest(delivery.key)}@{self._sender.domain}" if picture else None
-        values = {"notice": notice, "contact": contact, "picture_id": picture_id}
-        text = self._templates.get_template("notice.txt").render(values)
-        html = self._templates.get_template("notice.html").render(values)
-        # Quoted-printable passes every server, and keeps each line below the 998 bytes that RFC 5322 allows.
-        message.set_content(text, cte="quoted-printable")
-        message.add_alternative(html, subtype="html", cte="quoted-printable")
-        if picture and notice.picture:
-            (page,) = (part for part in message.iter_parts() if part.get_content_subtype() == "html")
-            assert isinstance(page, EmailMessage)
-            name = one_line(notice.picture.name)
-            page.add_related(picture, "image", "png", cid=f"<{picture_id}>", filename=name, disposition="inline")
-        # A short ASCII subject stays on one line: the library would fold it before its first word.
-        folding = SMTP_POLICY.max_line_length if not notice.subject.isascii() else MOST_HEADER
-        return message.as_bytes(policy=message.policy.clone(max_line_length=folding))
+            headers.append(("Reply-To", str(self._contact)))
+        headers += [
+            ("Subject", one_line(notice.title, MOST_HEADER - len("Subject: "))),
+            ("Date", format_datetime(delivery.created_at)),
+            ("Message-ID", f"<{digest}@{self._domain}>"),
+            ("In-Reply-To", thread),
+            ("References", thread),
+            ("Auto-Submitted", "auto-generated"),
+            ("X-Auto-Response-Suppress", "All"),
+        ]
+        if notice.unsubscribe and delivery.subject.kind in _UNSUBSCRIBED and len(notice.unsubscribe) <= MOST_ADDRESS:
+            headers.append(("List-Unsubscribe", f"<{notice.unsubscribe}>"))
+            headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        return headers
 
 
 def _digest(key: str) -> str:

@@ -29,6 +29,7 @@ from heliograph.jobs.store.expressions import (
 from heliograph.storage import encoded
 
 HISTORY_KEPT = 200
+LONG_WAIT_MILLISECONDS = 300_000  # who waited less learns nothing new from the start
 CANCELLED = literal(error_document(JobError(ErrorKind.CANCELLED, "cancelled on request")))
 EXPIRED = literal(error_document(JobError(ErrorKind.EXPIRED, "it was not begun in time")))
 
@@ -107,11 +108,22 @@ class ChangePlan:
         ]  # fmt: skip
 
 
+# The start of the first attempt at a job that had waited: what it was before is the last entry of its history.
+_QUEUED = {"$filter": {"input": "$history", "cond": {"$eq": ["$$this.state", State.QUEUED.value]}}}
+_BEGUN_AFTER_LONG_WAIT = {"$and": [
+    {"$eq": ["$state", State.RUNNING.value]},
+    {"$eq": ["$attempt", 1]},
+    {"$in": [{"$last": "$history.state"}, [State.QUEUED.value, State.CLAIMED.value]]},
+    {"$gt": [{"$subtract": [NOW, {"$last": {"$map": {"input": _QUEUED, "in": "$$this.at"}}}]}, LONG_WAIT_MILLISECONDS]},
+]}  # fmt: skip
+
+
 @functools.cache
 def _recording(*, starts_series: bool) -> Mapping[str, Any]:
     """Return the stage that writes down the change: alike for all changes, and encoded once."""
     told_states = [*TOLD, State.QUEUED] if starts_series else list(TOLD)
-    told = {"$and": [{"$in": ["$state", literal(told_states)]}, {"$ne": ["$notify.told", literal(False)]}]}
+    is_worth_telling = {"$or": [{"$in": ["$state", literal(told_states)]}, _BEGUN_AFTER_LONG_WAIT]}
+    told = {"$and": [is_worth_telling, {"$ne": ["$notify.told", literal(False)]}]}
     # A job that stops on somebody's wish was stopped by them, not by its holder.
     wished = {"$and": [{"$eq": ["$state", State.CANCELLED.value]}, "$cancel_requested"]}
     author = when(wished, {"$ifNull": ["$cancel_requested_by", "$_change.by"]}, "$_change.by")

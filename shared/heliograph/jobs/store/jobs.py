@@ -1,6 +1,7 @@
 """Jobs by id: stored, read, cancelled, reopened."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +87,12 @@ class JobStore:
         if found is None:
             raise NotFoundError(f"there is no job {identifier}")
         return to_job(found)
+
+    async def several_with_history(self, identifiers: Iterable[str]) -> dict[str, Job]:
+        """Return those of these jobs that there are, by id, with their history."""
+        with translated():
+            found = self._jobs.find({"_id": {"$in": list(identifiers)}})
+            return {document["_id"]: to_job(document) async for document in found}
 
     async def cancel(self, identifier: str, by: str) -> Job:
         """End a queued job; leave a wish with the holder of a held one. Wishing twice is harmless.

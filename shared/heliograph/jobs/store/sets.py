@@ -1,11 +1,12 @@
 """Sets of jobs, counted by the states of their jobs."""
 
+from datetime import datetime
 from typing import Any
 
 from heliograph.errors import NotFoundError
 from heliograph.identity.identity import EVERYTHING, Scope
-from heliograph.jobs.sets import FailedJob, Group, Tally
-from heliograph.jobs.states import State
+from heliograph.jobs.sets import FailedJob, Group, Outcome, Tally
+from heliograph.jobs.states import ACTIVE, OVER, State
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.jobs.store.jobs import within
 from heliograph.storage import Database, Document
@@ -57,6 +58,31 @@ class SetStore:
             failed=await self._failed(where) if tally.by_state.get(State.FAILED) else (),
         )  # fmt: skip
 
+    async def since(self, owner: str, group: str, moment: datetime) -> Outcome:
+        """Return what became of an owner's jobs of a group: those that are not over, and those that ended since.
+
+        The former are counted first: a job that ends in between counts twice, and so the set is never taken to be
+        over without it.
+        """
+        where = {"group": group, "owner": owner}
+        active = await self._count({**where, "state": {"$in": list(ACTIVE)}})
+        over = await self._count({**where, "state": {"$in": list(OVER)}, "ended_at": {"$gte": moment}})
+        by_state = {State(row["_id"]): row["count"] for row in (*active, *over)}
+        return Outcome(Tally(by_state), max((row["last"] for row in over), default=None))
+
+    async def failed(self, owner: str, group: str, since: datetime, until: datetime | None) -> tuple[FailedJob, ...]:
+        """Return an owner's jobs of a group that failed first from ``since`` on, and up to ``until``."""
+        span = {"$gte": since} | ({"$lte": until} if until else {})
+        return await self._failed({"group": group, "owner": owner, "ended_at": span})
+
+    async def _count(self, where: dict[str, Any]) -> list[Document]:
+        with translated():
+            rows: list[Document] = await self._jobs.aggregate([
+                {"$match": where},
+                {"$group": {"_id": "$state", "count": {"$sum": 1}, "last": {"$max": "$ended_at"}}},
+            ]).to_list(None)  # fmt: skip
+        return rows
+
     async def _failed(self, where: dict[str, Any]) -> tuple[FailedJob, ...]:
         """Return those that failed first."""
         with translated():
@@ -67,9 +93,12 @@ class SetStore:
                 {"$limit": MOST_FAILED},
             ])  # fmt: skip
             ids = [row["_id"] async for row in earliest]
-            found = self._jobs.find({"_id": {"$in": ids}}, {"name": 1, "error.message": 1})
+            found = self._jobs.find({"_id": {"$in": ids}}, {"name": 1, "error.message": 1, "notify": 1})
             jobs = {
-                row["_id"]: FailedJob(row["_id"], row.get("name"), row.get("error", {}).get("message"))
+                row["_id"]: FailedJob(
+                    row["_id"], row.get("name"), row.get("error", {}).get("message"),
+                    row["notify"].get("confidential", False),
+                )
                 async for row in found
-            }
+            }  # fmt: skip
         return tuple(jobs[job] for job in ids if job in jobs)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from heliograph.callbacks.links import LinkRefusedError, check, sign
 from heliograph.callbacks.message import Message, Outcome
 from heliograph.callbacks.store import lease_hash
 from heliograph.errors import InvalidInputError
+from heliograph.signed_links import LinkRefusedError, check, sign
 from heliograph_standalone.keys import Keys
 
 KEY, OLD, OTHER = ("3f1d9c0b7a5e48261122334455667788", "0a9b8c7d6e5f40312233445566778899", "f" * 32)

@@ -1,0 +1,9 @@
+"""Pages for people: where the links of notices lead. None needs a login, and none runs a foreign script."""
+
+from fastapi import APIRouter
+
+from heliograph_api.pages import job, report, unsubscribe
+
+router = APIRouter()
+for module in (job, unsubscribe, report):
+    router.include_router(module.router)

@@ -1,0 +1,152 @@
+"""One attempt at a delivery: it is described as far as it may be said, and sent; the ledger is told what came of it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from heliograph import faults
+from heliograph.backoff import Backoff
+from heliograph.channels import Channel, Notice, OutcomeUnknown, Refused, TryLater
+from heliograph.errors import NotFoundError
+from heliograph.notices.model import Delivery, DeliveryStatus, Outcome
+from heliograph.notices.store import Leased, Ledger
+from heliograph.storage import StoreUnavailableError
+from heliograph_notifier.describing.describer import Describer
+from heliograph_notifier.disclosure import Disclosure, allowed, disclosed
+from heliograph_notifier.metrics import NOTICES, SEND_SECONDS
+from heliograph_notifier.rest import Rest
+from heliograph_notifier.silences import Silences
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What decides what is sent: who describes, who asked for silence, how much may be said over which channel."""
+
+    describer: Describer
+    silences: Silences
+    disclosures: Mapping[str, Disclosure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended, and the write that records it, which says whether the lease still held."""
+
+    outcome: str
+    record: Callable[[], Awaitable[bool]]
+
+
+class Attempts:
+    """Makes attempts over one channel. ``deadline`` bounds a whole one; ``backoff`` is how long a notice waits then."""
+
+    def __init__(
+        self, ledger: Ledger, channel: Channel, matter: Matter, rest: Rest, *, deadline: timedelta, backoff: Backoff
+    ) -> None:
+        self._ledger = ledger
+        self._channel = channel
+        self._matter = matter
+        self._rest = rest
+        self._deadline = deadline.total_seconds()
+        self._backoff = backoff
+
+    def fits(self, leased: Leased) -> bool:
+        """Say whether an attempt that begins now is over before its lease is."""
+        return time.monotonic() + self._deadline <= leased.until
+
+    async def make(self, leased: Leased) -> Ended:
+        """Try one leased delivery. Nothing is raised: whatever happens is an outcome."""
+        notice: Notice | None = None
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._deadline):
+                if reason := await self._matter.silences.reason(leased):
+                    ended = self._suppressed(leased, reason)
+                else:
+                    notice = await self._notice(leased.delivery)
+                    ended = self._sent(leased, await self._channel.send(notice, leased.delivery))
+        except Exception as error:  # noqa: BLE001 - what is none of the expected ones is logged in full
+            ended = self._failed(leased, error, notice)
+        SEND_SECONDS.labels(self._channel.name).observe(time.monotonic() - began)
+        NOTICES.labels(self._channel.name, ended.outcome).inc()
+        return ended
+
+    async def _notice(self, delivery: Delivery) -> Notice:
+        """Return what may be said of a delivery."""
+        notice = await self._matter.describer.describe(delivery)
+        how = allowed(
+            self._matter.disclosures,
+            self._channel.name,
+            is_private=await self._channel.is_private(delivery.recipient),
+            is_confidential=notice.is_confidential,
+        )
+        return disclosed(notice, how)
+
+    def _sent(self, leased: Leased, receipt: str) -> Ended:
+        faults.reach(faults.Point.SENT_NOT_RECORDED)
+        self._rest.end()
+        _logger(leased).info("a notice is sent", occasion=leased.delivery.occasion)
+        return Ended(Outcome.SENT, partial(self._ledger.sent, leased, receipt))
+
+    def _suppressed(self, leased: Leased, reason: str) -> Ended:
+        _logger(leased).info("a notice is muted by now", reason=reason)
+        return Ended(DeliveryStatus.SUPPRESSED, partial(self._ledger.suppress, leased, reason))
+
+    def _failed(self, leased: Leased, error: Exception, notice: Notice | None) -> Ended:
+        """Judge what went wrong; before there is a notice, certainly nothing went out."""
+        match error:
+            case Refused():
+                return self._refused(leased, error.reply)
+            case NotFoundError():
+                return self._refused(leased, "what it is about is no longer kept")
+            case TryLater():
+                return self._postponed(leased, self._wait(error, leased.tries), error.reply)
+            case OutcomeUnknown():
+                return self._unknown(leased, error.reply, notice)
+            case TimeoutError() if notice is not None:
+                return self._unknown(leased, "no answer in time", notice)
+        return self._postponed(leased, self._backoff.wait(leased.tries + 1), _fault(leased, error))
+
+    def _refused(self, leased: Leased, reply: str) -> Ended:
+        _logger(leased).warning("a notice was refused", reply=reply)
+        return Ended(Outcome.REFUSED, partial(self._ledger.refused, leased, reply))
+
+    def _postponed(self, leased: Leased, wait: timedelta, reply: str) -> Ended:
+        _logger(leased).info("a notice has to wait", reply=reply, seconds=round(wait.total_seconds(), 1))
+        return Ended(Outcome.TRY_LATER, partial(self._ledger.postpone, leased, wait, reply))
+
+    def _unknown(self, leased: Leased, reply: str, notice: Notice | None) -> Ended:
+        policy = self._channel.after_unknown(leased.delivery, notice.backend if notice else None)
+        _logger(leased).warning("whether a notice arrived is unknown", reply=reply, policy=policy)
+        wait = self._backoff.wait(leased.tries + 1)
+        return Ended(Outcome.UNKNOWN, partial(self._ledger.unknown, leased, policy, wait, reply))
+
+    def _wait(self, later: TryLater, tries: int) -> timedelta:
+        """Return how long a notice waits: while its channel rests, or longer from try to try."""
+        asked = timedelta(seconds=later.after_seconds) if later.after_seconds else None
+        if later.slow_channel:
+            return self._rest.begin(asked)
+        return asked or self._backoff.wait(tries + 1)
+
+
+def _logger(leased: Leased) -> structlog.stdlib.BoundLogger:
+    delivery = leased.delivery
+    logger: structlog.stdlib.BoundLogger = _log.bind(
+        notice=delivery.id, subject=str(delivery.subject), channel=delivery.channel
+    )
+    return logger
+
+
+def _fault(leased: Leased, error: Exception) -> str:
+    """Return why a notice could not be made, which is no fault of its channel's."""
+    if isinstance(error, StoreUnavailableError):
+        return "the database is away"
+    if isinstance(error, TimeoutError):
+        return "it was not described in time"
+    _logger(leased).error("a notice could not be made", exc_info=error)  # the next ones may be fine
+    return f"{type(error).__name__} in the notifier"

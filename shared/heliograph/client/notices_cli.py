@@ -1,0 +1,70 @@
+"""``heliograph notices``, ``resend`` and ``incident``: who was told, again please, and something is wrong."""
+
+from typing import Annotated
+
+import typer
+
+from heliograph.client.tables import print_table, table_of
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
+from heliograph.notices.model import DeliveryStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (notices, resend, incident):
+        app.command()(command)
+
+
+def notices(
+    job: Annotated[str | None, typer.Argument(help="Of this job; else of all, which takes a role")] = None,
+    status: Annotated[DeliveryStatus | None, typer.Option(help="Those that stand so")] = None,
+    channel: Annotated[str | None, typer.Option(help="Those over this channel, such as email")] = None,
+    recipient: Annotated[str | None, typer.Option(help="Those to this recipient")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many")] = 50,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Show who was told of a job, or of anything, the newest first."""
+    asked = {"status": status and status.value, "channel": channel, "recipient": recipient}
+    with connected(url, token) as client:
+        if job is None:
+            found = client.notices_page(**asked, limit=min(most, 200))
+            table = table_of("id", "about", "occasion", "channel", "recipient", "status", "reason")
+            for _, notice in zip(range(most), found, strict=False):
+                table.add_row(
+                    notice.id, notice.subject, notice.occasion, notice.channel, notice.recipient, notice.status,
+                    notice.reason,
+                )  # fmt: skip
+        else:
+            table = table_of("id", "occasion", "channel", "recipient", "status", "reason", "receipt")
+            for notice in client.notices(job):
+                if all(value in {None, getattr(notice, name)} for name, value in asked.items()):
+                    table.add_row(
+                        notice.id, notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason,
+                        notice.receipt,
+                    )  # fmt: skip
+        print_table(table)
+
+
+def resend(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="As `heliograph notices` shows it")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Have a notice sent again, whatever became of it."""
+    with connected(url, token) as client:
+        copy = client.resend(identifier)
+        typer.echo(f"{copy.id}: copy {copy.copy_number} goes to {copy.recipient} over {copy.channel}")
+
+
+def incident(
+    text: Annotated[str, typer.Argument(help="What happened, in plain words")],
+    job: Annotated[str | None, typer.Option(help="The job that it is about")] = None,
+    title: Annotated[str | None, typer.Option(help="In a few words")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Report a problem to those who run the platform."""
+    with connected(url, token) as client:
+        made = client.report_incident(text, job=job, title=title)
+        typer.echo(f"{made.id}: the operators are told")

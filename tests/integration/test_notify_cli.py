@@ -1,0 +1,155 @@
+"""The commands about notices: what people read, and how a script learns that something did not arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+from typer.testing import CliRunner
+
+from heliograph.client import notify_cli
+from heliograph.client.cli import app
+from heliograph.ids import new_id
+from heliograph.notices.bulletins import BulletinStore
+from heliograph.notices.linked import LinkedUsers
+from heliograph.notices.model import Delivery, DeliveryStatus, Occasion
+from heliograph.notices.preferences import PreferenceStore
+from heliograph.notices.store import Ledger
+from heliograph_notifier.app import Notifier
+from heliograph_notifier.settings import NotifierSettings
+from tests.parts.api import ADA, Api, open_api
+from tests.parts.smtp import Behaviour, MailServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(mongodb_url: str) -> AsyncIterator[Api]:
+    async with open_api(mongodb_url) as opened:
+        yield opened
+
+
+async def run(api: Api, *words: str, code: int = 0, role: str = "user", token: str | None = None) -> str:
+    """Run ``heliograph`` as Ada, check how it ends, and return what it printed."""
+    token = token or api.client(ADA, role).headers["authorization"].removeprefix("Bearer ")
+    around = {"HELIOGRAPH_URL": api.url, "HELIOGRAPH_TOKEN": token, "COLUMNS": "120"}
+    result = await asyncio.to_thread(CliRunner().invoke, app, words, env=around)
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.output
+
+
+@asynccontextmanager
+async def notifier(api: Api, server: MailServer) -> AsyncIterator[None]:
+    """Run a notifier that mails, and that tries again after what a server puts off until later than any test."""
+    settings = NotifierSettings(
+        mongodb_url="mongodb://unused", bus_url="memory://", smtp_url=server.url, mail_from="heliograph@example.org",
+        metrics_port=None,
+    )  # fmt: skip
+    async with Notifier(settings, database=api.database, bus=api.bus):
+        yield
+
+
+async def test_a_test_says_what_the_server_said(api: Api) -> None:
+    async with MailServer() as server, notifier(api, server):
+        output = await run(api, "notify", "test")
+        (mail,) = server.mails
+        server.behaviour = Behaviour.REFUSE
+        refused = await run(api, "notify", "test", "--channel", "email", code=1)
+        nowhere = await run(api, "notify", "test", "--channel", "apprise", "--recipient", "x", code=1, role="operator")
+    assert mail["To"] == ADA
+    row = next(line for line in output.splitlines() if ADA in line).split(maxsplit=3)
+    assert row[:3] == ["email", ADA, "sent"]
+    assert "2.0.0 queued as 1" in row[3]
+    assert "550 5.1.1 no such mailbox" in refused
+    assert "no-channel: apprise is not set up here" in nowhere
+    assert "nothing was sent" in nowhere
+    assert ADA not in nowhere
+
+
+async def test_a_test_that_is_put_off_is_not_waited_for_without_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_cli, "SETTLE_SECONDS", 3.0)
+    async with MailServer() as server, notifier(api, server):
+        server.behaviour = Behaviour.PUT_OFF
+        output = await run(api, "notify", "test", code=1)
+    assert "planned" in output
+    assert "451 4.7.1 greylisted" in output
+
+
+async def test_without_a_recipient_it_says_so(api: Api) -> None:
+    token = api.client("just-a-name").headers["authorization"].removeprefix("Bearer ")
+    async with MailServer() as server, notifier(api, server):
+        output = await run(api, "notify", "test", code=1, token=token)
+    assert "no-recipient: the token and the preferences name none" in output
+
+
+async def test_a_test_that_nobody_takes_up_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_cli, "ANSWER_SECONDS", 0.2)
+    output = await run(api, "notify", "test", code=1)
+    assert "no notifier has answered within 0.2 s" in output
+    for each in await BulletinStore(api.database).unplanned():
+        await BulletinStore(api.database).settle(each.id)
+
+
+async def test_preferences_are_set_by_name_and_shown(api: Api) -> None:
+    output = await run(
+        api, "notify", "set", "email.failed=false", "email.threshold_seconds=600", "time_zone=Europe/Zurich",
+        "quiet_hours=22:00-07:00", "working_days=monday,friday", "urgent=failed",
+    )  # fmt: skip
+    rows = {tuple(line.split()) for line in output.splitlines()}
+    assert {("quiet_hours", "22:00-07:00"), ("working_days", "monday,friday"), ("email.failed", "false")} <= rows
+    assert ("email", "recipient", ADA) in rows
+    assert await run(api, "notify", "show") == output
+    await run(api, "notify", "set", "email=", "quiet_hours=", "working_days=")
+    kept = await PreferenceStore(api.database).get(ADA)
+    assert (kept.wishes, kept.quiet_hours, kept.working_days, kept.time_zone) == ({}, None, None, "Europe/Zurich")
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "words"),
+    [("email.failed", 2, "KEY=VALUE"), ("time_zone=Mars", 1, "time_zone"), ("email.failed=maybe", 1, "email.failed"),
+     ("email.recipient=bob@example.org", 1, "your token names another")],
+)  # fmt: skip
+async def test_a_setting_that_makes_no_sense_is_named(api: Api, setting: str, code: int, words: str) -> None:
+    assert words in " ".join((await run(api, "notify", "set", setting, code=code)).split())
+
+
+async def test_mutes_and_watches_come_and_go(api: Api) -> None:
+    output = await run(api, "notify", "mute", "--group", "night", "--hours", "12", "--channel", "email")
+    identifier = output.split()[-1]
+    assert "night" in await run(api, "notify", "mutes")
+    await run(api, "notify", "unmute", identifier)
+    assert identifier not in await run(api, "notify", "mutes")
+    await run(api, "notify", "unmute", identifier, code=1)
+    identifier = (await run(api, "notify", "watch", "--group", "night")).split()[-1]
+    assert identifier in await run(api, "notify", "watches")
+    await run(api, "notify", "unwatch", identifier)
+    await run(api, "notify", "watch", "--backend", "sum", code=1)
+
+
+async def test_a_matrix_user_is_linked_with_what_is_printed(api: Api) -> None:
+    output = await run(api, "notify", "link", "@ada:example.org")
+    code = output.splitlines()[0].removeprefix("link ")
+    assert await LinkedUsers(api.database).redeem("@ada:example.org", code) == ADA
+    await run(api, "notify", "unlink")
+
+
+async def test_a_problem_is_reported_and_its_notice_found_and_sent_again(api: Api) -> None:
+    job = await api.submit()
+    identifier = (await run(api, "incident", "The dome is open.", "--job", job["id"])).partition(":")[0]
+    incident = await BulletinStore(api.database).get(identifier)
+    assert incident.job == job["id"]
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    failed = Delivery(
+        new_id(), incident.subject, Occasion.INCIDENT, 1, 1, "email", "ops@example.org", DeliveryStatus.FAILED,
+        "incident: reports go to the operators", now, now,
+    )  # fmt: skip
+    await Ledger(api.database).insert([failed])
+    assert failed.id in await run(api, "notices", "--status", "failed", role="job manager")
+    assert failed.id not in await run(api, "notices", "--status", "sent", role="job manager")
+    await run(api, "notices", code=1)  # everybody's are for some
+    assert await run(api, "notices", job["id"])
+    assert "copy 1 goes to ops@example.org over email" in await run(api, "resend", failed.id, role="admin")
+    await run(api, "resend", failed.id, code=1)
