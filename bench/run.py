@@ -17,7 +17,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import claims, jobs, notices, plan
+from bench import claims, jobs, notices, notices_matrix, plan
 from bench.load import Result, post, quantile
 from bench.stack import HERE, Stack, children, pss_megabytes, stack
 from heliograph.client import Client
@@ -50,6 +50,7 @@ def main() -> None:
     jobs.main()
     claims.main()
     notices.main()
+    notices_matrix.main()
     plan.main()
 
 

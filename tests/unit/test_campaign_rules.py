@@ -216,3 +216,9 @@ def test_a_confidential_job_among_those_shown_makes_the_notice_so() -> None:
     assert described(over(tally(failed=1)), tally(failed=1), Occasion.DIGEST, failed).is_confidential
     assert not described(CAMPAIGN, tally(failed=1), Occasion.SUBMITTED, failed).is_confidential
     assert described(replace(CAMPAIGN, is_confidential=True), tally(), Occasion.SUBMITTED).is_confidential
+
+
+@pytest.mark.parametrize("name", ["token=eyJhbGciOi", "lab\u202egnp", "two\u2028lines", "a  b"])
+def test_a_name_that_is_not_shown_whole_stands_in_no_command(name: str) -> None:
+    assert described(replace(CAMPAIGN, group=name), tally(done=1), Occasion.SUBMITTED).command is None
+    assert described(CAMPAIGN, tally(done=1), Occasion.SUBMITTED).command is not None

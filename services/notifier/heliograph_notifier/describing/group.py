@@ -11,7 +11,7 @@ from heliograph.jobs.states import OVER, State
 from heliograph.notices.model import Delivery, Occasion
 from heliograph_notifier.campaigns.model import Campaign
 from heliograph_notifier.links import Links
-from heliograph_notifier.readable import duration, moment, one_line
+from heliograph_notifier.readable import clean, duration, moment, one_line
 
 MOST_NAME = 60  # characters of a name, where an error stands beside it
 
@@ -136,7 +136,13 @@ def _pages(failed: Sequence[FailedJob], links: Links) -> tuple[Link, ...]:
     return (Link("Read the log of the first that failed", links.job_page(failed[0].id, "log")),) if failed else ()
 
 
-def _command(campaign: Campaign, delivery: Delivery, links: Links) -> str:
-    """Return what shows the group; others than its owner have to say whose it is."""
+def _command(campaign: Campaign, delivery: Delivery, links: Links) -> str | None:
+    """Return what shows the group; others than its owner have to say whose it is.
+
+    None where a name holds what is left out of notices: with anything else in its place, it would be another group.
+    """
+    names = (campaign.group, campaign.owner)
+    if any(clean(name) != name or one_line(name, len(name)) != name for name in names):
+        return None
     whose = "" if delivery.person == campaign.owner else f" --owner {shlex.quote(campaign.owner)}"
     return f"heliograph group {shlex.quote(campaign.group)}{whose} --url {links.base}"
