@@ -11,6 +11,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _SHIFTS = tuple(range(120, -1, -10))
 
+SHORT_CHARACTERS = 8
+
 _lock = threading.Lock()
 _last = 0
 
@@ -32,4 +34,4 @@ def new_token() -> str:
 
 def short_id(identifier: str) -> str:
     """Return the last 8 characters: the first ones of a ULID are a clock and alike for jobs of the same minute."""
-    return identifier[-8:]
+    return identifier[-SHORT_CHARACTERS:]

@@ -21,12 +21,12 @@ SECONDS = 60
 MARK = "MARK_OF_A_TEST"
 
 
-def run(*arguments: str, home: Path) -> "subprocess.Popen[str]":
+def run(*arguments: str, home: Path, **variables: str) -> "subprocess.Popen[str]":
     # Its folders are given as relative ones: what is relative must hold wherever a job's working folder is.
     return subprocess.Popen(
         [sys.executable, "-m", "heliograph_standalone", *arguments],
         cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "COLUMNS": "110", MARK: str(home)},
+        env={**os.environ, "COLUMNS": "110", MARK: str(home), **variables},
     )  # fmt: skip
 
 
@@ -128,6 +128,47 @@ def test_what_up_keeps_survives_a_kill_and_a_mongod_left_behind(tmp_path: Path, 
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
     eventually_nothing_left(home)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HELIOGRAPH_CONTACTS_FILE", "/nope", "/nope"),
+        ("HELIOGRAPH_INCIDENTS_TO", "ops@example.org", "ops@example.org is not a channel and a recipient"),
+        ("HELIOGRAPH_SEAL_KEYS_FILE", "/nope", "names /nope, which cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_a_sentence(tmp_path: Path, port: int, name: str, value: str, words: str) -> None:
+    process = run("up", "--port", str(port), "--home", "home", home=tmp_path / "home", **{name: value})
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (1, "")
+    assert "heliograph cannot start:\n  HELIOGRAPH_" in errors
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_it_names_the_settings_that_do_not_count_and_its_api_knows_its_workers_at_once(
+    tmp_path: Path, port: int
+) -> None:
+    home = tmp_path / "home"
+    for _ in range(2):  # the second time the api has backends of which it knows no workers, until it looks again
+        process = run(
+            "up", "--port", str(port), "--home", home.name, home=home,
+            HELIOGRAPH_SMTP_URL="smtp://mail.example.org:25", HELIOGRAPH_SITE_NAME="CTA North",
+        )  # fmt: skip
+        try:
+            assert process.stdout
+            printed = ""
+            while "stop" not in printed:
+                printed += process.stdout.readline()
+            token = re.search(r"HELIOGRAPH_TOKEN=(\S+)", printed)
+            assert token
+            with Client(f"http://127.0.0.1:{port}", token[1]) as client:
+                assert client.backend("periodogram").workers == 1
+            assert "ignored  HELIOGRAPH_SMTP_URL: " in printed
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=SECONDS)
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path, port: int) -> None:

@@ -1,5 +1,6 @@
 """The pages as people meet them: in a real browser, from the link of a message on."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,8 @@ async def test_a_job_is_followed_to_its_end(api: Api, page: Page, tmp_path: Path
     await expect(page).to_have_title(f"done: {HOSTILE}")
     await expect(page.locator("#parameters")).to_contain_text(str(tmp_path))
     await expect(page.locator("#facts")).to_contain_text(ADA)
+    await expect(page.locator("#facts")).to_contain_text(f"Job{job['id']}")
+    await expect(page.locator("#facts")).to_contain_text(re.compile(r"Requested[^U]*UTC"))
     await expect(page.locator("#progress")).to_be_hidden()
 
 

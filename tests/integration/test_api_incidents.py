@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from heliograph.ids import new_id, short_id
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.bulletins import BulletinStore
 from heliograph.notices.links import REPORT_LASTS, report_token
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject, SubjectKind
@@ -31,7 +32,7 @@ async def opened(mongodb_url: str) -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(opened: Api) -> Api:
-    for collection in ("bulletins", "allowances"):
+    for collection in ("bulletins", "allowances", "notice_channels"):
         await opened.database.collection(collection).delete_many({})
     return opened
 
@@ -58,6 +59,17 @@ async def test_a_report_waits_for_a_notifier_and_is_kept_for_two_years(api: Api)
     stored = await api.database.collection("bulletins").find_one({"_id": made["id"]})
     assert stored
     assert stored["expires_at"] - datetime.now(UTC) > timedelta(days=729)
+
+
+@pytest.mark.parametrize(
+    ("recipients", "told", "words"),
+    [(1, True, "The operators are told."), (0, False, "It is kept."), (None, None, "It is kept.")],
+)
+async def test_it_says_whether_anybody_is_told(api: Api, recipients: int | None, told: bool | None, words: str) -> None:
+    if recipients is not None:
+        await AnnouncedChannels(api.database).announce({}, incidents=recipients)
+    assert (await reported(api.ada))["told"] is told
+    assert words in (await api.bearer(None).post(link(new_id()), data={"text": "no stars"})).text
 
 
 async def test_a_report_is_listed_for_some_and_read_by_who_made_it(api: Api, mia: httpx.AsyncClient) -> None:

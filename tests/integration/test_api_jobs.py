@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from heliograph.ids import short_id
 from heliograph.wire import HistoryPage, JobView
 from tests.parts.api import ADA, SUM, Api, open_api, problem
 
@@ -32,6 +33,21 @@ async def test_a_submission_is_answered_with_the_stored_job(api: Api) -> None:
     view = JobView.model_validate(job)
     assert (view.state, view.owner, view.name, view.group, view.priority) == ("queued", ADA, "a sum", "sums", -7)
     assert (view.backend, view.parameters, view.seq, view.series, view.attempt) == ("sum", SUM["parameters"], 1, 1, 0)
+
+
+async def test_the_end_of_an_id_finds_a_job_that_one_may_see(api: Api) -> None:
+    job = await api.submit()
+    short = short_id(job["id"])
+    for who, end in ((api.ada, short), (api.ada, short.lower()), (api.client("mia@example.org", "job manager"), short)):
+        assert (await who.get(f"/v1/jobs/{end}")).json()["id"] == job["id"]
+    problem(await api.bob.get(f"/v1/jobs/{short}"), 404)
+    problem(await api.bearer(None).get(f"/v1/jobs/{short}"), 401)
+    problem(await api.ada.get("/v1/jobs/.......0"), 404)
+    document = await api.jobs.find_one({"_id": job["id"]})
+    assert document
+    await api.jobs.insert_one(document | {"_id": f"00{job['id'][2:]}", "idempotency": None})
+    assert "several" in problem(await api.ada.get(f"/v1/jobs/{short}"), 404)["detail"]
+    await api.jobs.delete_one({"_id": f"00{job['id'][2:]}"})
 
 
 @pytest.mark.parametrize(

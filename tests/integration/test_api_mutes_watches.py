@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.mutes import Mute, MuteScope, MuteStore
 from heliograph.notices.watches import WatchStore
 from heliograph.wire.silence import MuteView, WatchView
@@ -25,7 +26,7 @@ async def opened(mongodb_url: str) -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(opened: Api) -> Api:
-    for collection in ("mutes", "watches"):
+    for collection in ("mutes", "watches", "notice_channels"):
         await opened.database.collection(collection).delete_many({})
     return opened
 
@@ -53,7 +54,7 @@ async def silences(api: Api, *, channel: str = "email", job: str | None = None, 
 async def test_a_job_a_group_or_everything_is_muted(api: Api) -> None:
     job = await api.submit(group="night")
     view = MuteView.model_validate(await made(api.ada, "mutes", job=job["id"]))
-    assert (view.scope, view.job, view.until, view.made_by) == ("job", job["id"], None, "the api")
+    assert (view.scope, view.job, view.until, view.made_by) == ("job", job["id"], None, "a request to the api")
     assert await silences(api, job=job["id"])
     assert not await silences(api, job="another", group="night")
     view = MuteView.model_validate(await made(api.ada, "mutes", group="night", seconds=3600))
@@ -72,6 +73,23 @@ async def test_one_channel_is_muted_and_the_others_are_not(api: Api) -> None:
     await made(api.ada, "mutes", channel="email")
     assert await silences(api)
     assert not await silences(api, channel="matrix")
+
+
+async def test_a_channel_that_nobody_sends_over_cannot_be_muted(api: Api) -> None:
+    await AnnouncedChannels(api.database).announce({"email": None, "matrix": "@bot:example.org"}, incidents=0)
+    assert (
+        "email, matrix"
+        in problem(await api.ada.post("/v1/mutes", json={"channel": "pigeon"}), 422, "channel")["detail"]
+    )
+    await made(api.ada, "mutes", channel="email")
+
+
+async def test_a_mute_that_is_over_is_not_listed(api: Api) -> None:
+    over = await made(api.ada, "mutes", seconds=3600)
+    await made(api.ada, "mutes", group="night", seconds=3600)
+    past = {"until": datetime.now(UTC) - timedelta(seconds=1)}
+    await api.database.collection("mutes").update_one({"_id": over["id"]}, {"$set": past})
+    assert [each["group"] for each in await items(api.ada, "mutes")] == ["night"]
 
 
 async def test_only_what_one_may_see_can_be_muted(api: Api) -> None:
@@ -158,6 +176,19 @@ async def test_a_watch_is_removed_by_whose_it_is(api: Api) -> None:
     problem(await api.bob.delete(f"/v1/watches/{watch['id']}"), 404)
     assert (await api.ada.delete(f"/v1/watches/{watch['id']}")).status_code == httpx.codes.NO_CONTENT
     problem(await api.ada.delete(f"/v1/watches/{watch['id']}"), 404)
+
+
+async def test_a_watch_that_outlives_its_makers_role_is_removed_by_an_operator(api: Api) -> None:
+    watch = await made(api.client("mia@example.org", "job manager"), "watches", group="night")
+    operator = api.client("olga@example.org", "operator")
+    path = "/v1/watches?person=mia@example.org"
+    problem(await api.ada.get(path), 403)
+    assert [each["id"] for each in (await api.client("mia@example.org").get(path)).json()["items"]] == [watch["id"]]
+    (seen,) = (await operator.get(path)).json()["items"]
+    assert (seen["person"], seen["owner"]) == ("mia@example.org", None)
+    assert await items(operator, "watches") == []
+    assert (await operator.delete(f"/v1/watches/{watch['id']}")).status_code == httpx.codes.NO_CONTENT
+    assert await WatchStore(api.database).over([], ["night"]) == []
 
 
 async def test_nobody_mutes_or_watches_without_a_persons_token(api: Api) -> None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from heliograph.ids import new_id
 from heliograph.notices.bulletins import BulletinStore
+from heliograph.notices.indexes import CAMPAIGNS, DELIVERIES
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject, SubjectKind
 from heliograph.notices.store import Ledger
 from heliograph_api.reporting import MOST
@@ -28,7 +29,7 @@ async def opened(mongodb_url: str) -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(opened: Api) -> Api:
-    for collection in ("deliveries", "bulletins", "allowances", "preferences"):
+    for collection in (DELIVERIES, CAMPAIGNS, "bulletins", "allowances", "preferences"):
         await opened.database.collection(collection).delete_many({})
     return opened
 
@@ -70,6 +71,45 @@ async def test_notices_are_found_by_what_is_known_of_them(api: Api, mia: httpx.A
     problem(await mia.get(PATH, params={"status": "lost"}), 422, "status")
     problem(await mia.get(PATH, params={"subject": "night"}), 422, "subject")
     problem(await api.ada.get(PATH), 403)
+
+
+async def of_job(api: Api, who: httpx.AsyncClient, job: str) -> tuple[list[str], int]:
+    answer = await who.get(f"/v1/jobs/{job}/notices")
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return [each["recipient"] for each in answer.json()["items"]], answer.json()["others"]
+
+
+async def test_an_owner_reads_their_own_notices_and_how_many_others_there_are(api: Api, mia: httpx.AsyncClient) -> None:
+    """Not where operators get copies, who watches, and what these have muted."""
+    recipients = [{"channel": "email", "recipient": "grace@example.org"}]
+    job = await api.submit(mia, notify={"recipients": recipients})
+    about = Subject.of_job(job["id"])
+    await kept(api, about, recipient="!hers:example.org", channel="matrix", person="mia@example.org")
+    await kept(api, about, recipient="grace@example.org")
+    await kept(api, about, recipient="mia@example.org")
+    await kept(api, about, recipient="ops@example.org")
+    await kept(api, about, recipient=BOB, person=BOB, status=DeliveryStatus.SUPPRESSED, reason="muted: everything")
+    everything = ["!hers:example.org", "grace@example.org", "mia@example.org", "ops@example.org", BOB]
+    assert await of_job(api, mia, job["id"]) == (everything, 0)  # she may see everybody's jobs
+    plain = api.client("mia@example.org")
+    assert await of_job(api, plain, job["id"]) == (everything[:3], 2)
+
+
+async def test_an_owner_reads_what_became_of_their_groups_notices(api: Api, mia: httpx.AsyncClient) -> None:
+    campaigns = [{"_id": new_id(), "owner": owner, "group": group} for owner, group in
+                 ((ADA, "night"), (ADA, "night"), (BOB, "night"), (ADA, "day"))]  # fmt: skip
+    await api.database.collection(CAMPAIGNS).insert_many(campaigns)
+    first, second, bobs, day = [
+        await kept(api, Subject(SubjectKind.GROUP, each["_id"]), occasion=Occasion.DIGEST, recipient=each["owner"])
+        for each in campaigns
+    ]
+    await kept(api, second.subject, occasion=Occasion.DIGEST, recipient="ops@example.org")
+    answer = (await api.ada.get(PATH, params={"group": "night"})).json()
+    assert ([each["id"] for each in answer["items"]], answer["others"]) == ([second.id, first.id], 1)
+    assert await listed(api.ada, group="day", status="failed") == [day.id]
+    assert await listed(api.bob, group="night") == [bobs.id]
+    assert await listed(mia, group="night") == []
+    problem(await mia.get(PATH, params={"group": "night", "subject": "group:1"}), 422, "group")
 
 
 async def test_an_administrator_has_a_notice_sent_again(api: Api, mia: httpx.AsyncClient) -> None:

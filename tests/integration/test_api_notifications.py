@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.linked import LinkedUsers
 from heliograph.notices.preferences import Preferences, PreferenceStore, QuietHours
 from heliograph.wire.preferences import PreferencesView
@@ -28,7 +29,7 @@ async def opened(mongodb_url: str) -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(opened: Api) -> Api:
-    for collection in ("preferences", "linked_users"):
+    for collection in ("preferences", "linked_users", "notice_channels"):
         await opened.database.collection(collection).delete_many({})
     return opened
 
@@ -53,14 +54,26 @@ async def test_without_any_the_tokens_claims_hold(api: Api) -> None:
 async def test_what_is_stated_goes_before_the_claims_and_null_takes_it_back(api: Api) -> None:
     ada = api.client(ADA, msdone=False, intsub=5)
     found = await patched(ada, email={"done": True, "failed": False}, time_zone="Europe/Zurich")
-    assert found["email"] == {"done": True, "failed": False, "done_after_threshold": True}
+    assert found["email"] == {"done": True, "failed": False}
+    assert found["effective"]["email"]["done_after_threshold"] is True
     assert (found["effective"]["email"]["done"], found["effective"]["email"]["interval_seconds"]) == (True, 5)
     found = await patched(ada, email={"failed": None}, urgent=["failed"])
-    assert found["email"] == {"done": True, "done_after_threshold": True}
+    assert found["email"] == {"done": True}
     assert (found["time_zone"], found["urgent"]) == ("Europe/Zurich", ["failed"])
     found = await patched(ada, email=None, time_zone=None, urgent=None)
     assert {name: found[name] for name in NOTHING} == NOTHING
     assert found["effective"]["email"]["done"] is False
+
+
+async def test_what_follows_from_a_threshold_goes_with_it(api: Api) -> None:
+    ada = api.client(ADA, mstout=False)
+    found = await patched(ada, email={"threshold_seconds": 600})
+    assert found["effective"]["email"]["done_after_threshold"] is True
+    found = await patched(ada, email={"threshold_seconds": None})
+    assert found["email"] is None
+    assert found["effective"]["email"]["done_after_threshold"] is False
+    stated = await patched(ada, email={"done_after_threshold": True})
+    assert stated["email"] == {"done_after_threshold": True}
 
 
 async def test_hours_and_days_are_merged_member_by_member(api: Api) -> None:
@@ -89,6 +102,19 @@ async def test_what_is_wrong_is_named_and_changes_nothing(api: Api, changes: dic
     problem(await api.ada.patch(PATH, json={"urgent": ["done"]} | changes), 422, field)
     found = (await api.ada.get(PATH)).json()
     assert (found["email"], found["urgent"]) == ({"failed": False}, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"foo": 1}, "foo: there is no such field; there are: email, matrix, time_zone, quiet_hours, working_days,"),
+     ({"email": {"foo": 1}}, "email.foo: there is no such field; there are: submitted, interval_seconds,"),
+     ({"quiet_hours": {"foo": 1}}, "there are: from, to"), ({"email": {"done": "maybe"}}, "say true or false"),
+     ({"quiet_hours": {"from": "22", "to": "07:00"}}, "22:00-07:00"), ({"working_days": []}, "name at least one")],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+async def test_what_is_wrong_is_said_in_plain_words(api: Api, changes: dict[str, Any], words: str) -> None:
+    answer = problem(await api.ada.patch(PATH, json=changes), 422)
+    assert words in " ".join([answer["detail"], *(each["message"] for each in answer["errors"])])
 
 
 async def test_changes_at_once_lose_no_field(api: Api) -> None:
@@ -129,12 +155,15 @@ async def test_a_recipient_has_to_be_ones_own(api: Api) -> None:
 async def test_a_room_is_proven_by_the_linked_matrix_user(api: Api) -> None:
     users = LinkedUsers(api.database)
     assert (await api.ada.get("/v1/me/matrix")).json() == {"user": None, "rooms": [], "linked_at": None}
+    refused = problem(await api.ada.post("/v1/me/matrix", json={"user": "@ada:example.org"}), 409)
+    assert "Matrix is not set up here" in refused["detail"]
+    await AnnouncedChannels(api.database).announce({"email": None, "matrix": "@bot:example.org"}, incidents=0)
     answer = await api.ada.post("/v1/me/matrix", json={"user": "@ada:example.org"})
     assert answer.status_code == httpx.codes.CREATED
     assert answer.headers["cache-control"] == "no-store"
     told = answer.json()
     assert told["say"] == f"link {told['code']}"
-    assert told["expires_in_seconds"] == 900
+    assert (told["expires_in_seconds"], told["bot"]) == (900, "@bot:example.org")
     assert await users.redeem("@ada:example.org", told["code"]) == ADA
     problem(await api.ada.patch(PATH, json={"matrix": {"room": ROOM}}), 422, "matrix.room")
     await users.prove_room(ADA, ROOM)
@@ -143,6 +172,7 @@ async def test_a_room_is_proven_by_the_linked_matrix_user(api: Api) -> None:
     assert (await patched(api.ada, matrix={"room": ROOM}))["effective"]["matrix"]["recipient"] == ROOM
     problem(await api.bob.patch(PATH, json={"matrix": {"room": ROOM}}), 422, "matrix.room")
     assert (await api.ada.delete("/v1/me/matrix")).status_code == httpx.codes.NO_CONTENT
+    assert "matrix" not in (await api.ada.get(PATH)).json()["effective"]
     problem(await api.ada.delete("/v1/me/matrix"), 404)
     problem(await api.ada.post("/v1/me/matrix", json={"user": "ada"}), 422, "user")
     # What was set while it was theirs does not keep them from changing the rest.

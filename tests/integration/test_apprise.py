@@ -108,3 +108,5 @@ def test_without_its_file_it_is_not_configured_and_an_empty_one_is_said_so(tmp_p
     (tmp_path / "places").write_text("# none\n")
     with pytest.raises(ValueError, match="names no place"):
         AppriseChannel(tmp_path / "places")
+    with pytest.raises(ValueError, match="nowhere cannot be read: No such file"):
+        AppriseChannel(tmp_path / "nowhere")

@@ -14,14 +14,18 @@ from heliograph.jobs.store import SetStore
 from heliograph.jobs.store.changes import ChangePlan, to
 from heliograph.jobs.store.documents import new_document
 from heliograph.notices.due import DueStore
+from heliograph.notices.indexes import CAMPAIGNS
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, SubjectKind
 from heliograph.notices.mutes import Mute, MuteScope, MuteStore
 from heliograph_notifier.campaigns.model import Campaign, CampaignState
 from heliograph_notifier.campaigns.rules import Terms, digest
-from heliograph_notifier.campaigns.store import CAMPAIGNS, CampaignStore
+from heliograph_notifier.campaigns.store import CampaignStore
+from heliograph_notifier.describing.describer import Describer
+from heliograph_notifier.links import Links
 from heliograph_notifier.rules import muted
 from tests.parts.jobs import Stores, new_job
-from tests.parts.notifier import ADA, Desk, desk, told, wish
+from tests.parts.mails import part
+from tests.parts.notifier import ADA, PUBLIC_URL, Desk, desk, told, wish
 from tests.parts.smtp import MailServer
 
 SURVEY = "survey-7"
@@ -111,14 +115,46 @@ async def test_a_thousand_jobs_are_three_mails_even_with_two_notifiers(stores: S
     assert begun.startswith("[Heliograph] submitted: survey-7, requested ")
     assert failing.startswith("[Heliograph] failing: survey-7, 13 of 13 failed so far, requested ")
     assert over.startswith("[Heliograph] digest: survey-7, 987 done, 13 failed, requested ")
-    body = mails[2].get_body(("plain",))
-    assert body is not None
-    text = body.get_content()
+    text = part(mails[2], "plain")
     assert "star 12" in text
     assert text.count("no period found") == 13
     assert "Mute this group" in text
     own = (await one.ledger.page(limit=5000)).deliveries
     assert {each.reason.partition(":")[0] for each in own if each.job} == {"told-with-group"}
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.FAILED, State.CANCELLED])
+async def test_the_digest_of_one_job_says_what_its_own_notice_would(
+    stores: Stores, mail_server: MailServer, state: State
+) -> None:
+    async with desk(stores, mail_server) as notifier, notifier.sending():
+        (job,) = await submit(stores, 1, parameters={"star": "Mira"})
+        await plan([job], notifier)
+        await look(notifier)
+        await mail_server.wait_for_mails(1)
+        await end(stores, [job], state)
+        await plan([job], notifier)
+        await look(notifier)
+        begun, over = await mail_server.wait_for_mails(2)
+    assert await occasions(notifier) == [SUBMITTED, DIGEST]
+    assert str(over["Subject"]).startswith(f"[Heliograph] {state}: star 0, requested ")
+    assert over["References"] == begun["References"]  # the campaign's thread
+    text = part(over, "plain")
+    assert f"{PUBLIC_URL}/jobs/{job}" in text
+    assert "star: Mira" in text
+    assert ("no period found" in text) is (state is State.FAILED)
+
+
+async def test_a_single_job_that_has_begun_anew_is_told_as_a_group(stores: Stores, mail_server: MailServer) -> None:
+    async with desk(stores, mail_server) as notifier:
+        (job,) = await submit(stores, 1)
+        await end(stores, [job])
+        await plan([job], notifier)
+        await look(notifier)
+        await stores.collection.update_one({"_id": job}, {"$set": {"state": "queued"}})
+        over = (await told_of_groups(notifier))[-1]
+        notice = await Describer(stores.database, Links(PUBLIC_URL, None)).describe(over)
+    assert (over.occasion, notice.headline, notice.thread[:6]) == (DIGEST, "Your group is done", "group.")
 
 
 async def test_what_is_shown_of_many_failures_is_the_first_twenty(stores: Stores, mail_server: MailServer) -> None:
@@ -128,10 +164,9 @@ async def test_what_is_shown_of_many_failures_is_the_first_twenty(stores: Stores
         await plan(jobs, notifier)
         await look(notifier)
         mails = await mail_server.wait_for_mails(2)
-    body = mails[1].get_body(("plain",))
-    assert body is not None
-    assert body.get_content().count("no period found") == 20
-    assert "and 40 more" in body.get_content()
+    text = part(mails[1], "plain")
+    assert text.count("no period found") == 20
+    assert "and 40 more" in text
     assert await occasions(notifier) == [SUBMITTED, DIGEST]  # at the end an early word is none
 
 

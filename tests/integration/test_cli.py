@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from heliograph.identity.tokens import Tokens
+from heliograph.ids import short_id
+from heliograph.notices.notify import Notify
 from tests.parts.api import ADA, KEY, Api, open_api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -84,6 +86,35 @@ async def test_a_job_is_shown_cancelled_and_run_again(api: Api) -> None:
     assert "queued" in await run(api, "retry", job)
     assert "occasion" in await run(api, "notices", job)
     assert await run(api, "log", job) == ""
+
+
+async def test_a_job_is_named_by_the_end_of_its_id(api: Api) -> None:
+    job = await api.submit()
+    short = short_id(job["id"])
+    assert job["id"] in await run(api, "show", short)
+    assert "cancelled" in await run(api, "cancel", short)
+    assert "queued" in await run(api, "retry", short)
+    await run(api, "log", short)
+    after = (await run(api, "submit", "sum", '{"left": 1}', "--after", short, "--quiet")).split()[0]
+    assert (await api.ada.get(f"/v1/jobs/{after}")).json()["waits_for"] == [job["id"]]
+    assert "whose id ends in 00000000" in await run(api, "show", "00000000", code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "done"),
+    [(["email.done=true", "email.threshold_seconds=0"], True, True), (["false"], False, None),
+     (['{"email": {"done": false}}'], True, False)],
+)  # fmt: skip
+async def test_a_submission_states_what_its_submitter_wishes_to_be_told(
+    api: Api, words: list[str], told: bool, done: bool | None
+) -> None:
+    options = [part for word in words for part in ("--notify", word)]
+    identifier = (await run(api, "submit", "sum", '{"left": 1}', "--quiet", *options)).split()[0]
+    stored = await api.jobs.find_one({"_id": identifier})
+    assert stored
+    notify = Notify.from_document(stored["notify"])
+    assert notify.is_told is told
+    assert [wish.done for wish in notify.asked] == ([] if done is None else [done])
 
 
 async def test_files_go_up_and_come_down(api: Api, tmp_path: Path) -> None:

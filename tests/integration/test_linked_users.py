@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from heliograph.notices.linked import CODE_LIFETIME, LINKED, MOST_TRIES, Link, LinkedUsers, ensure_linked_indexes
+from heliograph.notices.model import Wish
+from heliograph.notices.preferences import PREFERENCES, Preferences, PreferenceStore
 from heliograph.storage import Database
 
 ADA, GRACE = "@ada:example.org", "@grace:example.org"
@@ -25,7 +27,8 @@ async def database(mongodb_url: str, kept_name: str) -> AsyncIterator[Database]:
     async with Database(mongodb_url, kept_name) as opened:
         await ensure_linked_indexes(opened)
         yield opened
-        await opened.collection(LINKED).delete_many({})
+        for collection in (LINKED, PREFERENCES):
+            await opened.collection(collection).delete_many({})
 
 
 async def age(database: Database, person: str, by: timedelta) -> None:
@@ -191,3 +194,20 @@ async def test_what_looks_like_an_operator_is_a_word(database: Database, hostile
     assert await linked.redeem(ADA, str(hostile)) is None
     assert await linked.redeem(str(hostile), await linked.challenge("ada", str(hostile))) == "ada"
     assert (await linked.of_person("ada")).user == str(hostile)
+
+
+@pytest.mark.parametrize(("stated", "left"), [("!lab", ""), ("!of the operators", "!of the operators")])
+async def test_who_unlinks_is_not_told_in_rooms_that_the_user_proved(
+    database: Database, stated: str, left: str
+) -> None:
+    """What else they said stays, as does a room that somebody with a role has named."""
+    linked, preferences = LinkedUsers(database), PreferenceStore(database)
+    await linked.redeem(ADA, await linked.challenge("ada", ADA))
+    await linked.prove_room("ada", "!lab")
+    before = Preferences(
+        "ada", {"matrix": Wish("matrix", stated, failed=True), "email": Wish("email", "a@example.org")}
+    )
+    await preferences.change("ada", lambda _: before)
+    await linked.unlink("ada")
+    wishes = {**before.wishes, "matrix": Wish("matrix", left, failed=True)}
+    assert (await preferences.get("ada")).wishes == wishes

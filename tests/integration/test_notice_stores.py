@@ -11,6 +11,7 @@ import pytest
 
 from heliograph.errors import NotFoundError
 from heliograph.ids import new_id
+from heliograph.notices.announced import CHANNELS, SEEN_OF_LATE, AnnouncedChannels
 from heliograph.notices.bulletins import BULLETINS, Bulletin, BulletinStore, ensure_bulletin_indexes
 from heliograph.notices.linked import LINKED, ensure_linked_indexes
 from heliograph.notices.model import Occasion, SubjectKind, Wish
@@ -35,7 +36,7 @@ async def database(mongodb_url: str, kept_name: str) -> AsyncIterator[Database]:
         for ensure in (ensure_mute_indexes, ensure_watch_indexes, ensure_linked_indexes, ensure_bulletin_indexes):
             await ensure(opened)
         yield opened
-        for collection in (PREFERENCES, MUTES, WATCHES, LINKED, BULLETINS):
+        for collection in (PREFERENCES, MUTES, WATCHES, LINKED, BULLETINS, CHANNELS):
             await opened.collection(collection).delete_many({})
 
 
@@ -197,6 +198,21 @@ async def test_bulletins_are_paged_by_kind_the_newest_first(database: Database) 
 async def test_there_is_no_bulletin_that_nobody_made(database: Database) -> None:
     with pytest.raises(NotFoundError):
         await BulletinStore(database).get(new_id())
+
+
+# What notifiers announce.
+
+
+async def test_what_notifiers_announced_holds_for_five_minutes(database: Database) -> None:
+    announced = AnnouncedChannels(database)
+    assert (await announced.channels(), await announced.tells_incidents()) == ({}, None)
+    await announced.announce({"email": None, "matrix": "$bot:example.org"}, incidents=2)
+    await announced.announce({"incidents": None}, incidents=0)  # another notifier, with a channel of this name
+    assert await announced.channels() == {"email": None, "matrix": "$bot:example.org", "incidents": None}
+    assert await announced.tells_incidents() is False
+    past = {"$set": {"seen_at": await database.now() - SEEN_OF_LATE}}
+    await database.collection(CHANNELS).update_many({}, past)
+    assert (await announced.channels(), await announced.tells_incidents()) == ({}, None)
 
 
 # All of them.

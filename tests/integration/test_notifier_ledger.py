@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -12,13 +13,15 @@ from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.ids import new_id
 from heliograph.jobs.model import Job
 from heliograph.notices.census import NoticeCensus
+from heliograph.notices.due import DueStore
+from heliograph.notices.indexes import DELIVERIES
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Outcome, Policy, Subject, SubjectKind
 from heliograph.notices.mutes import Mute, MuteScope, MuteStore
 from heliograph.notices.store import Leased
 from heliograph_notifier.census import Census
 from heliograph_notifier.disclosure import Disclosure
 from heliograph_notifier.metrics import NOTICES_OPEN, UNTOLD
-from heliograph_notifier.silences import Silences
+from heliograph_notifier.second_look import SecondLook
 from tests.parts.jobs import Stores
 from tests.parts.notifier import ADA, Desk, desk, told, until, wish
 from tests.parts.smtp import Behaviour, MailServer
@@ -80,6 +83,21 @@ def mute(**fields: object) -> Mute:
     return Mute(**(whole | fields))  # type: ignore[arg-type] # each test states what it is about
 
 
+async def test_it_is_kept_how_somebody_comes_to_be_told_and_their_mail_says_so(
+    stores: Stores, mail_server: MailServer
+) -> None:
+    async with desk(stores, mail_server) as notifier, notifier.sending():
+        job = await planned(notifier, ADA, "grace@example.org")
+        deliveries = await notifier.wait_for(job, SENT, SENT)
+        assert {each.recipient: each.origin for each in deliveries} == {ADA: "owner", "grace@example.org": "submission"}
+        copy = await notifier.ledger.resend(deliveries[0].id, "the admin")
+        assert copy.origin == deliveries[0].origin
+    texts = {str(mail["To"]): mail.as_string().replace("=\n", "") for mail in mail_server.mails}
+    assert "Your request has been submitted" in texts[ADA]
+    assert f"A request of {job.owner} has been submitted" in texts["grace@example.org"]
+    assert "The submission named you." in texts["grace@example.org"]
+
+
 async def test_what_is_settled_is_sent_again_as_a_copy(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier, notifier.sending():
         job = await planned(notifier)
@@ -94,11 +112,21 @@ async def test_what_is_settled_is_sent_again_as_a_copy(stores: Stores, mail_serv
     assert len({mail["Message-ID"] for mail in mail_server.mails}) == 3
 
 
+@pytest.mark.parametrize("fields", [{"recipient": ""}, {"channel": "contacts", "recipient": "study/5901"}])
+async def test_what_names_nobody_is_not_sent_again(
+    stores: Stores, mail_server: MailServer, fields: dict[str, Any]
+) -> None:
+    async with desk(stores, mail_server) as notifier:
+        none = await insert(notifier, await stores.submit(), status=DeliveryStatus.SUPPRESSED, **fields)
+        with pytest.raises(ConflictError, match="names nobody who could be told"):
+            await notifier.ledger.resend(none.id, "the admin")
+
+
 async def test_what_is_still_to_be_sent_is_not_sent_again(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
         job = await planned(notifier)
         (first,) = await notifier.ledger.of_job(job.id)
-        with pytest.raises(ConflictError, match="still to be sent"):
+        with pytest.raises(ConflictError, match=f"still to be sent, at {first.due_at:%Y-%m-%d %H:%M:%S} UTC"):
             await notifier.ledger.resend(first.id, "the admin")
         assert await notifier.ledger.refused(await lease(notifier), "550 no")
         tries = [notifier.ledger.resend(first.id, "the admin") for _ in range(5)]
@@ -158,7 +186,7 @@ async def test_what_no_mute_holds_back_goes_out(
         job = await stores.submit(owner="ada", group="night 7")
         delivery = await insert(notifier, job, waited=MINUTE, **fields)
         await MuteStore(stores.database).add(other)
-        assert await Silences(stores.database).reason(Leased(delivery, "a token", 0, 0.0)) is None
+        assert await SecondLook(stores.database).look(Leased(delivery, "a token", 0, 0.0)) is None
 
 
 async def test_what_is_confidential_goes_in_full_to_who_alone_can_read_it(
@@ -194,8 +222,8 @@ async def test_a_page_is_of_what_fits(stores: Stores, mail_server: MailServer) -
         assert len((await page()).deliveries) == 9
         assert {each.channel for each in (await page(channel="whisper")).deliveries} == {"whisper"}
         assert [each.job for each in (await page(recipient=ADA)).deliveries] == [job.id for job in reversed(jobs)]
-        assert len((await page(subject=Subject.of_job(jobs[0].id))).deliveries) == 3
-        assert len((await page(subject=Subject.of_job(jobs[0].id), status=SUPPRESSED)).deliveries) == 1
+        assert len((await page(subjects=[Subject.of_job(jobs[0].id)])).deliveries) == 3
+        assert len((await page(subjects=[Subject.of_job(jobs[0].id)], status=SUPPRESSED)).deliveries) == 1
         first = await page(recipient=ADA, limit=2)
         second = await page(recipient=ADA, limit=2, cursor=first.next)
         assert ([each.job for each in second.deliveries], second.next) == ([jobs[0].id], None)
@@ -257,9 +285,11 @@ async def test_ended_jobs_of_which_nobody_was_told_are_counted(stores: Stores, m
         unplanned = await notifier.finished_job()
         assert (await census.take()).untold == 0
         past = datetime.now(UTC) - timedelta(minutes=5)
-        await stores.collection.update_one({"_id": unplanned.id}, {"$set": {"notices_due.$[].at": past}})
+        await stores.collection.update_one({"_id": unplanned.id}, {"$set": {"ended_at": past}})
         assert (await census.take()).untold == 1
-        deliveries = stores.database.collection("deliveries")
+        await DueStore(stores.database).postpone([unplanned.id])  # it waits for a contact directory
+        assert (await census.take()).untold == 1
+        deliveries = stores.database.collection(DELIVERIES)
         await deliveries.update_many({"subject": f"job:{told_of.id}"}, {"$set": {"first_due_at": past}})
         reading = await census.take()
         assert reading.untold == 2
@@ -271,5 +301,29 @@ async def test_ended_jobs_of_which_nobody_was_told_are_counted(stores: Stores, m
         async with notifier.sending():
             await notifier.wait_for(told_of, SENT, SENT)
         assert (await census.take()).untold == 1
+        due = await DueStore(stores.database).read([unplanned.id])
         await notifier.plan(unplanned)
         assert (await census.take()).untold == 0
+        of_it = {"subject": f"job:{unplanned.id}"}
+        await deliveries.update_many(of_it, {"$set": {"first_due_at": past}})
+        noted = [{"seq": seq, "at": past} for seq in due[0].seqs]  # what was planned is not taken out: a crash
+        await stores.collection.update_one({"_id": unplanned.id}, {"$set": {"notices_due": noted}})
+        assert (await census.take()).untold == 1  # the same job
+
+
+async def test_a_copy_is_kept_as_long_as_the_notice_whichever_service_makes_it(
+    stores: Stores, mail_server: MailServer
+) -> None:
+    async with desk(stores, mail_server) as notifier:
+        await planned(notifier)
+        week = timedelta(days=7)
+        leased = await lease(notifier)
+        assert await notifier.ledger.sent(leased, "250 taken")
+        deliveries = stores.database.collection(DELIVERIES)
+        await deliveries.update_one(
+            {"_id": leased.delivery.id}, [{"$set": {"expires_at": {"$add": ["$first_due_at", 7 * 86_400_000]}}}]
+        )
+        copy = await notifier.ledger.resend(leased.delivery.id, "root")
+        kept = await deliveries.find_one({"_id": copy.id})
+    assert kept
+    assert kept["expires_at"] - kept["due_at"] == week

@@ -10,6 +10,7 @@ from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import State
 from heliograph.jobs.store.claims import Finish
 from heliograph.notices.due import DueStore
+from heliograph.notices.indexes import INTERVALS
 from heliograph.notices.intervals import IntervalStore
 from heliograph.notices.model import DeliveryStatus, Occasion, Wish
 from heliograph.notices.mutes import Mute, MuteScope, MuteStore
@@ -20,6 +21,7 @@ from tests.parts.notifier import ADA, desk, told, until, wish
 from tests.parts.smtp import MailServer
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MOMENT = timedelta(milliseconds=1)  # the least that the database tells apart
 SUPPRESSED, PLANNED = DeliveryStatus.SUPPRESSED, DeliveryStatus.PLANNED
 
 
@@ -170,7 +172,22 @@ async def test_an_interval_is_over_by_the_events_time_and_gives_one_answer_to_on
     assert await intervals.take("request", at, minute, "first")
     assert await intervals.take("request", at, minute, "first")
     assert not await intervals.take("request", at + minute / 2, minute, "second")
-    assert await intervals.take("request", at + minute, minute, "third")
+    assert not await intervals.take("request", at + minute, minute, "third")  # it has to be longer ago
+    assert await intervals.take("request", at + minute + MOMENT, minute, "fourth")
+    assert await intervals.take("request", at, minute, "first")  # its planner died before it wrote that down
+
+
+async def test_an_interval_holds_to_both_sides_of_what_was_told(stores: Stores) -> None:
+    """Events are planned late and in any order: those that lie further away are not within."""
+    intervals, minute = IntervalStore(stores.database), timedelta(minutes=1)
+    at = await stores.database.now()
+    assert await intervals.take("request", at, minute, "noon")
+    assert await intervals.take("request", at - timedelta(hours=1), minute, "an hour before")
+    assert not await intervals.take("request", at - minute, minute, "a minute before")
+    assert not await intervals.take("request", at + MOMENT, minute, "after noon")  # not the last one that was granted
+    kept = await stores.database.collection(INTERVALS).find_one({"_id": "request"})
+    assert kept
+    assert kept["over_at"] == at + minute  # not that of the earlier one, which came later
 
 
 async def test_of_several_who_ask_first_one_gets_the_interval(stores: Stores) -> None:

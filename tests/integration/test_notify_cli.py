@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,12 +12,15 @@ from typer.testing import CliRunner
 
 from heliograph.client import notify_cli
 from heliograph.client.cli import app
-from heliograph.ids import new_id
+from heliograph.ids import new_id, short_id
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.bulletins import BulletinStore
+from heliograph.notices.indexes import DELIVERIES
 from heliograph.notices.linked import LinkedUsers
-from heliograph.notices.model import Delivery, DeliveryStatus, Occasion
+from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject
 from heliograph.notices.preferences import PreferenceStore
 from heliograph.notices.store import Ledger
+from heliograph.notices.watches import WatchStore
 from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
 from tests.parts.api import ADA, Api, open_api
@@ -42,11 +46,11 @@ async def run(api: Api, *words: str, code: int = 0, role: str = "user", token: s
 
 
 @asynccontextmanager
-async def notifier(api: Api, server: MailServer) -> AsyncIterator[None]:
+async def notifier(api: Api, server: MailServer, **fields: Any) -> AsyncIterator[None]:
     """Run a notifier that mails, and that tries again after what a server puts off until later than any test."""
     settings = NotifierSettings(
         mongodb_url="mongodb://unused", bus_url="memory://", smtp_url=server.url, mail_from="heliograph@example.org",
-        metrics_port=None,
+        metrics_port=None, **fields,
     )  # fmt: skip
     async with Notifier(settings, database=api.database, bus=api.bus):
         yield
@@ -74,8 +78,45 @@ async def test_a_test_that_is_put_off_is_not_waited_for_without_end(api: Api, mo
     async with MailServer() as server, notifier(api, server):
         server.behaviour = Behaviour.PUT_OFF
         output = await run(api, "notify", "test", code=1)
-    assert "planned" in output
+    assert "planned, due 2" in output
     assert "451 4.7.1 greylisted" in output
+
+
+async def test_a_named_recipient_who_is_not_reached_fails_it(api: Api) -> None:
+    claims = {"mxroomid": "!dome:example.org"}
+    token = api.client(ADA, **claims).headers["authorization"].removeprefix("Bearer ")
+    async with MailServer() as server, notifier(api, server):
+        output = await run(api, "notify", "test", code=1, token=token)
+    assert "no-channel: matrix is not set up here" in output
+    assert "sent" in output
+
+
+async def test_what_waits_says_until_when(api: Api) -> None:
+    job = await api.submit()
+    due = datetime(2090, 1, 31, 7, 30, tzinfo=UTC)
+    waiting = Delivery(
+        new_id(), Subject.of_job(job["id"]), Occasion.SUBMITTED, 1, 1, "email", ADA, DeliveryStatus.PLANNED,
+        "submitted-wished: on, waits for the end of quiet time", due, due,
+    )  # fmt: skip
+    await Ledger(api.database).insert([waiting])
+    assert "planned, due 2090-01-31 07:30 UTC" in await run(api, "notices", job["id"])
+    await run(api, "resend", waiting.id, code=1, role="admin")
+    await api.database.collection(DELIVERIES).delete_one({"_id": waiting.id})
+
+
+@pytest.mark.parametrize(
+    ("recipients", "words"),
+    [("", "nobody is set to be told (HELIOGRAPH_INCIDENTS_TO)"), ("email:ops@example.org", "the operators are told"),
+     ("matrix:!ops:example.org", "nobody is set to be told")],
+)  # fmt: skip
+async def test_a_report_says_whether_the_operators_are_told(api: Api, recipients: str, words: str) -> None:
+    async with MailServer() as server, notifier(api, server, incidents_to=recipients):
+        async with asyncio.timeout(10):
+            while await AnnouncedChannels(api.database).tells_incidents() is None:  # noqa: ASYNC110 - a notifier writes it
+                await asyncio.sleep(0.02)
+        assert words in await run(api, "incident", "no stars")
+        assert await AnnouncedChannels(api.database).channels() == {"email": None}
+    await api.database.collection("notice_channels").delete_many({})
 
 
 async def test_without_a_recipient_it_says_so(api: Api) -> None:
@@ -101,6 +142,7 @@ async def test_preferences_are_set_by_name_and_shown(api: Api) -> None:
     rows = {tuple(line.split()) for line in output.splitlines()}
     assert {("quiet_hours", "22:00-07:00"), ("working_days", "monday,friday"), ("email.failed", "false")} <= rows
     assert ("email", "recipient", ADA) in rows
+    assert {("email", "failed", "false"), ("email", "done", "the", "platform's", "default")} <= rows
     assert await run(api, "notify", "show") == output
     await run(api, "notify", "set", "email=", "quiet_hours=", "working_days=")
     kept = await PreferenceStore(api.database).get(ADA)
@@ -109,7 +151,9 @@ async def test_preferences_are_set_by_name_and_shown(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "code", "words"),
-    [("email.failed", 2, "KEY=VALUE"), ("time_zone=Mars", 1, "time_zone"), ("email.failed=maybe", 1, "email.failed"),
+    [("email.failed", 2, "KEY=VALUE"), ("quiet_hours=22", 2, "22:00-07:00"),
+     ("foo=1", 1, "there are: email, matrix"), ("time_zone=Mars", 1, "time_zone"),
+     ("email.failed=maybe", 1, "email.failed"),
      ("email.recipient=bob@example.org", 1, "your token names another")],
 )  # fmt: skip
 async def test_a_setting_that_makes_no_sense_is_named(api: Api, setting: str, code: int, words: str) -> None:
@@ -123,33 +167,47 @@ async def test_mutes_and_watches_come_and_go(api: Api) -> None:
     await run(api, "notify", "unmute", identifier)
     assert identifier not in await run(api, "notify", "mutes")
     await run(api, "notify", "unmute", identifier, code=1)
-    identifier = (await run(api, "notify", "watch", "--group", "night")).split()[-1]
+    words = ("email.submitted=false", "email.threshold_seconds=60", "--group", "night")
+    identifier = (await run(api, "notify", "watch", *words)).split()[-1]
     assert identifier in await run(api, "notify", "watches")
+    (watch,) = await WatchStore(api.database).of_person(ADA)
+    assert [(each.submitted, each.threshold_seconds) for each in watch.asked] == [(False, 60)]
     await run(api, "notify", "unwatch", identifier)
     await run(api, "notify", "watch", "--backend", "sum", code=1)
 
 
 async def test_a_matrix_user_is_linked_with_what_is_printed(api: Api) -> None:
+    assert "Matrix is not set up here" in await run(api, "notify", "link", "@ada:example.org", code=1)
+    channels = {"email": None, "matrix": "@bot:example.org"}
+    await AnnouncedChannels(api.database).announce(channels, incidents=0)
     output = await run(api, "notify", "link", "@ada:example.org")
+    assert "invite @bot:example.org" in output
     code = output.splitlines()[0].removeprefix("link ")
     assert await LinkedUsers(api.database).redeem("@ada:example.org", code) == ADA
     await run(api, "notify", "unlink")
+    await api.database.collection("notice_channels").delete_many({})
 
 
 async def test_a_problem_is_reported_and_its_notice_found_and_sent_again(api: Api) -> None:
     job = await api.submit()
-    identifier = (await run(api, "incident", "The dome is open.", "--job", job["id"])).partition(":")[0]
+    kept = await run(api, "incident", "The dome is open.", "--job", short_id(job["id"]))
+    identifier = kept.removeprefix("kept as ").partition(";")[0]
+    assert "no notifier runs" in kept
     incident = await BulletinStore(api.database).get(identifier)
     assert incident.job == job["id"]
     now = datetime.now(UTC) - timedelta(minutes=1)
     failed = Delivery(
         new_id(), incident.subject, Occasion.INCIDENT, 1, 1, "email", "ops@example.org", DeliveryStatus.FAILED,
-        "incident: reports go to the operators", now, now,
+        "incident: reports go to the operators", now, now
     )  # fmt: skip
     await Ledger(api.database).insert([failed])
-    assert failed.id in await run(api, "notices", "--status", "failed", role="job manager")
+    tried = {"at": now, "outcome": "refused", "reply": "550 5.2.2 the mailbox is full"}
+    await api.database.collection(DELIVERIES).update_one({"_id": failed.id}, {"$set": {"attempts": [tried]}})
+    listed = await run(api, "notices", "--status", "failed", role="job manager")
+    assert failed.id in listed
+    assert "550 5.2.2 the mailbox is full" in listed
     assert failed.id not in await run(api, "notices", "--status", "sent", role="job manager")
     await run(api, "notices", code=1)  # everybody's are for some
-    assert await run(api, "notices", job["id"])
+    assert await run(api, "notices", short_id(job["id"]))
     assert "copy 1 goes to ops@example.org over email" in await run(api, "resend", failed.id, role="admin")
     await run(api, "resend", failed.id, code=1)

@@ -8,6 +8,7 @@ from heliograph.errors import ConflictError
 from heliograph.jobs.model import Artifact
 from heliograph.jobs.states import ErrorKind, State
 from heliograph.jobs.store.upkeep import Expired
+from heliograph.notices.indexes import DELIVERIES
 from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done, lease_of
 from tests.parts.waiting import until
 
@@ -193,5 +194,7 @@ async def test_a_job_of_which_somebody_is_still_to_be_told_is_kept(
     await stores.finish(job, done())
     past = {"outbox": [], "notices_due": [], "expires_at": datetime.now(UTC) - HOUR}
     await stores.collection.update_one({"_id": job.id}, {"$set": past})
-    await stores.database.collection("deliveries").insert_one({"_id": job.id, "job": job.id, "status": status})
+    await stores.database.collection(DELIVERIES).insert_one(
+        {"_id": job.id, "subject": f"job:{job.id}", "status": status}
+    )
     assert bool([one async for one in stores.upkeep.expired()]) is is_purged

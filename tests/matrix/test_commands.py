@@ -1,11 +1,13 @@
 """What people say to the account in rooms, what it does for them, and for whom it does nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from nio import MegolmEvent, RoomMessageNotice
@@ -15,11 +17,12 @@ from heliograph.jobs.states import State
 from heliograph.notices.linked import LinkedUsers
 from heliograph.notices.mutes import MuteScope, MuteStore
 from heliograph.notices.preferences import PreferenceStore
+from heliograph_notifier.channels.matrix import acting
 from heliograph_notifier.channels.matrix.channel import MatrixChannel
 from heliograph_notifier.channels.matrix.messages import Message
 from heliograph_notifier.channels.matrix.pace import Pace
 from tests.parts.jobs import Stores, open_stores
-from tests.parts.matrix import Person, account
+from tests.parts.matrix import ENCRYPTION, Person, account
 from tests.parts.matrix_channel import QUICK, channel
 from tests.parts.synapse import Synapse, User
 from tests.parts.waiting import until
@@ -75,6 +78,7 @@ async def talk(
     async with channel(stores.database, account(homeserver, bot, stores.database), pace) as matrix:
         where = await person.create_room(bot.id, *others, **room)
         await person.wait_for_member(where, bot.id)
+        assert matrix.account == bot.id  # whom people are asked to invite
         yield Talk(person, where, bot.id, matrix, stores)
 
 
@@ -157,6 +161,49 @@ async def test_a_command_that_is_heard_again_is_done_and_answered_once(
         await chat.matrix._conversation.hear(Message(chat.room, alice.id, asked, "mute 2h", is_direct=True))
         await chat.ask("help")
         assert len(chat.answers(asked)) == 1
+        assert await MuteStore(stores.database).of_person(ADA) == [first]
+
+
+async def test_a_room_that_cannot_be_answered_holds_up_no_other(
+    homeserver: Synapse, bot: User, alice: Person, stores: Stores, registered: Callable[[str], User]
+) -> None:
+    """Nobody in it has a device that could read the answer; once somebody has, the answer comes."""
+    silent = registered("silent")
+    body = {"invite": [bot.id], "initial_state": [ENCRYPTION]}
+    created = homeserver.request("POST", "/_matrix/client/v3/createRoom", body, silent.token)
+    dark = created.raise_for_status().json()["room_id"]
+    async with talk(homeserver, bot, alice, stores) as chat:
+        hear = chat.matrix._conversation.hear
+        await until(lambda: _is_in(homeserver, dark, bot, silent))
+        await asyncio.wait_for(hear(Message(dark, silent.id, "$dark", "help", is_direct=True)), 1.5)
+        assert "I do not know who you are" in await chat.ask("help")
+        assert dark in chat.matrix._conversation._waiting, "it was given up, and the test shows nothing"
+        for number in range(10):
+            await hear(Message(dark, silent.id, f"$dark{number}", "help", is_direct=True))
+        assert len(chat.matrix._conversation._waiting[dark]) <= 6
+        async with Person(homeserver, silent) as person:
+            await until(lambda: _hears(person, dark, bot))
+
+
+def _is_in(homeserver: Synapse, room: str, bot: User, witness: User) -> bool:
+    path = f"/_matrix/client/v3/rooms/{quote(room)}/state/m.room.member/{quote(bot.id)}"
+    return bool(homeserver.get(path, witness.token)["membership"] == "join")
+
+
+async def _hears(person: Person, room: str, bot: User) -> bool:
+    await person.sync()
+    return any(isinstance(each, RoomMessageNotice) and each.sender == bot.id for each in person.seen.values())
+
+
+async def test_a_room_mutes_no_more_than_a_person_may(
+    homeserver: Synapse, bot: User, alice: Person, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "MOST_MUTES", 1)
+    async with talk(homeserver, bot, alice, stores) as chat:
+        await chat.link()
+        assert "told nothing until" in await chat.ask("mute 2h")
+        (first,) = await MuteStore(stores.database).of_person(ADA)
+        assert "unmute ends them all" in await chat.ask("mute 3h")
         assert await MuteStore(stores.database).of_person(ADA) == [first]
 
 

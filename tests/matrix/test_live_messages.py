@@ -9,9 +9,10 @@ import pytest
 from heliograph.notices.indexes import DELIVERIES, ensure_notice_indexes
 from heliograph.notices.model import DeliveryStatus, Outcome, Subject
 from heliograph_notifier.campaigns.store import ensure_campaign_indexes
-from heliograph_notifier.channels.matrix.content import Text
+from heliograph_notifier.channels.matrix.content import Text, message
 from heliograph_notifier.channels.matrix.keeper import ACCOUNTS
 from heliograph_notifier.channels.matrix.live_messages import LIVE_MESSAGES, LiveMessage
+from heliograph_notifier.channels.matrix.pace import Pace
 from heliograph_notifier.disclosure import Disclosure
 from tests.parts.jobs import Stores, done, failed, open_stores
 from tests.parts.matrix import ENCRYPTION, Person, account
@@ -287,6 +288,33 @@ async def test_a_homeserver_that_asks_for_patience_gets_every_notice_and_the_las
             assert sorted(len(message.thread) for message in shown(alice, bot.id)) == [1, 1]
             deliveries = [each for job in jobs for each in await office.desk.ledger.of_job(job.id)]
             assert any(attempt.outcome is Outcome.TRY_LATER for each in deliveries for attempt in each.attempts)
+
+
+async def test_all_that_change_at_once_in_a_room_are_shown_within_the_time_between_two_edits(
+    homeserver: Synapse, bot: User, alice: Person, stores: Stores
+) -> None:
+    """Also the last of them: were the time shared by those who still wait, it would wait three times as long."""
+    speaker = account(homeserver, bot, stores.database)
+    async with channel(stores.database, speaker, Pace(look_seconds=0.1, edit_seconds=2.0)) as matrix:
+        room = await alice.room_with(bot.id)
+        watches = []
+        for number in range(12):
+            await stores.submit()
+            job = await stores.claim()
+            event = await speaker.send(room, message(Text.of("queued")), f"begin {number}")
+            live = LiveMessage(Subject.of_job(job.id), 1, room, event, "", str(number), Text("", ""), "queued")
+            await matrix._lives.record(live)
+            watches.append(live.watch)
+        for watch in watches:
+            matrix._editor.watch(watch)
+        await until(lambda: _show(alice, bot, "running", 12))
+    edits = [each.server_timestamp for each in alice.seen.values() if "m.new_content" in each.source["content"]]
+    assert 1_000 < max(edits) - min(edits) < 3_500
+
+
+async def _show(person: Person, bot: User, words: str, count: int) -> bool:
+    await person.sync()
+    return sum(words in each.body for each in shown(person, bot.id)) == count
 
 
 async def test_a_group_has_one_message_with_its_counts(

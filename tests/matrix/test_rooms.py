@@ -163,7 +163,6 @@ async def test_a_room_that_was_just_encrypted_gets_no_plain_word(
     room = await alice.room_with(speaker.user)
     expected = []
     if was_spoken_in:
-        monkeypatch.setattr(speaker._use.encrypted_rooms, "_plain_seconds", 0.0)  # type: ignore[union-attr]  # it runs
         await speaker.send(room, text("plain"), "txn-0")
         expected = ["m.room.message"]
     go_on, stands = asyncio.Event(), asyncio.Event()

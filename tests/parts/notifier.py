@@ -30,8 +30,8 @@ from heliograph_notifier.disclosure import Disclosure
 from heliograph_notifier.gathering import Gathering
 from heliograph_notifier.links import Links
 from heliograph_notifier.planner import Planner
+from heliograph_notifier.second_look import SecondLook
 from heliograph_notifier.sender import Pace, Sender
-from heliograph_notifier.silences import Silences
 from tests.parts.jobs import Stores, done
 from tests.parts.smtp import MailServer
 
@@ -82,7 +82,7 @@ class Desk:
         connections = Connections(Server.of(url or server.url), 2, ca_file)
         email = EmailChannel(connections, composer, Files(stores.database, "artifacts"))
         describer = Describer(stores.database, Links(PUBLIC_URL, [LINK_KEY]))
-        matter = Matter(describer, Silences(stores.database), disclosures or {"email": Disclosure.FULL})
+        matter = Matter(describer, SecondLook(stores.database), disclosures or {"email": Disclosure.FULL})
         pace = Pace(workers, min(deadline, lease * 2 / 3), backoff, channel_backoff)
         sender = Sender(ledger, matter, {each.name: each for each in (email, *channels)}, pace)
         campaigns = CampaignStore(stores.database)

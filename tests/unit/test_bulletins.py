@@ -55,6 +55,8 @@ def test_a_test_says_for_each_channel_whether_it_brings_something_and_why_not() 
         ("matrix", "", False, "no-recipient"),
     ]
     assert found[0].reason == "test: asked for by ada"
+    assert found[2].reason.endswith("submissions and the contact directory name who is reached over it")
+    assert found[3].reason.endswith("the token and the preferences name none")
     assert (found[0].person, found[0].time_zone, found[0].is_urgent) == ("ada", "Europe/Berlin", True)
     assert found[1].reason.endswith("the channels are: apprise, email, matrix")
 

@@ -111,6 +111,25 @@ def test_quiet_hours_delay_a_digest_unless_the_group_is_urgent() -> None:
     assert (kept.due_at, urgent.due_at) == (datetime(2026, 11, 22, 8, tzinfo=UTC), START)
 
 
+def test_what_is_urgent_when_it_fails_is_so_of_a_group_with_failures() -> None:
+    to = replace(ADA, quiet_hours=QuietHours(time(20), time(8)), urgent=frozenset({Occasion.FAILED}))
+    campaign = replace(CAMPAIGN, members=(Member(to, saw_begin=True),))
+    (early,) = word_of_failing(campaign, tally(failed=10), [], START)
+    (bad,) = digest(over(tally(done=9, failed=1), to=to), [], START)
+    (good,) = digest(over(tally(done=10), to=to), [], START)
+    (begun,) = word_of_begin(campaign, [], START)
+    assert [each.is_urgent for each in (early, bad, good, begun)] == [True, True, False, False]
+    assert (early.due_at, bad.due_at, good.due_at) == (START, START, datetime(2026, 11, 22, 8, tzinfo=UTC))
+
+
+def test_a_notice_of_a_group_says_whose_it_is() -> None:
+    counts = tally(done=5)
+    campaign = over(counts, to=replace(ADA, recipient="grace@example.org", origin="watch", person="grace"))
+    (delivery,) = digest(campaign, [], START)
+    notice = describe_group(campaign, counts, (), delivery, LINKS, "Lab")
+    assert (notice.headline, notice.why) == ("A group of ada is done", "You watch its group or its queue.")
+
+
 def test_the_three_words_go_out_in_order() -> None:
     words = [
         *word_of_begin(CAMPAIGN, [], START), *word_of_failing(CAMPAIGN, tally(failed=10), [], START),

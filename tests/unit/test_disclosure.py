@@ -55,3 +55,9 @@ def test_nothing_is_a_refusal_that_names_its_rule() -> None:
 def test_a_rule_that_is_none_is_named(word: str) -> None:
     with pytest.raises(ValueError, match="is not a channel and one of full, outline and nothing"):
         disclosures(["matrix=full", word])
+
+
+def test_channels_that_no_rule_names_keep_the_usual_ones() -> None:
+    assert disclosures([]) == {"email": FULL, "matrix": FULL}
+    assert disclosures(["apprise=full"]) == {"email": FULL, "matrix": FULL, "apprise": FULL}
+    assert disclosures(["email=nothing"]) == {"email": NOTHING, "matrix": FULL}

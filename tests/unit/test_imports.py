@@ -41,6 +41,7 @@ OPERATORS = (
     "heliograph.notices.watches",  # a store of who watches what
     "heliograph.notices.linked",  # a store of one document for each person, with the challenge that they answer
     "heliograph.notices.bulletins",  # a store of reports and tests
+    "heliograph.notices.announced",  # a store of what notifiers announce
     "heliograph.notices.allowance",  # one write that counts and decides
     "heliograph.callbacks.store",
     "heliograph.locks",  # a store of one document for each lock

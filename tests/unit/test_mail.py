@@ -135,7 +135,7 @@ def test_a_report_keeps_its_lines() -> None:
     assert "One.\n\n<b>Two.</b>" in part(message, "plain")
     assert "One.<br><br>&lt;b&gt;Two.&lt;/b&gt;" in part(message, "html")
     for kind in ("plain", "html"):
-        assert "because reports of problems at Heliograph go to this address" in " ".join(part(message, kind).split())
+        assert "Reports of problems at Heliograph go to this address" in " ".join(part(message, kind).split())
 
 
 def test_a_test_asks_for_nothing() -> None:

@@ -89,6 +89,25 @@ def test_one_that_fails_is_logged_once_and_loses_no_mail(tmp_path: Path, text: s
     assert logs[0]["template"].startswith("job.txt")
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("one\n{{ notice.nope }}", "job.txt:2", "notice.nope is unknown"),
+        ("{{ notice.links[0].nope }}", "job.txt:1", "link.nope is unknown"),
+        ("{{ nope }}", "job.txt:1", "'nope' is undefined"),
+        ("one\ntwo\n{% if %}", "job.txt:3", "Expected an expression"),
+        ('{% extends "shipped:notice.txt" %}\n{% block foot %}\n{{ notice.nope }}{% endblock %}', "job.txt:3", "nope"),
+    ],
+)  # fmt: skip
+def test_the_log_says_where_it_fails_and_what_nobody_knows(tmp_path: Path, text: str, place: str, words: str) -> None:
+    write(tmp_path, "job.txt", text)
+    with structlog.testing.capture_logs() as logs:
+        mail(templates=tmp_path)
+    assert logs[0]["template"] == place
+    assert words in logs[0]["error"]
+    assert "heliograph" not in logs[0]["error"]
+
+
 def test_one_that_cannot_be_read_loses_no_mail(tmp_path: Path) -> None:
     (tmp_path / "job.txt").write_bytes(b"\xff\xfe\xff")
     assert MAIL in part(mail(templates=tmp_path), "plain")
@@ -157,7 +176,8 @@ def test_a_template_gets_what_is_documented(tmp_path: Path) -> None:
         "{{ notice.backend }} {{ notice.sections[0].title }} {{ notice.sections[0].rows[0][0] }} "
         "{{ notice.outline[0][1] }} "
         "{{ notice.files[0].name }} {{ notice.files[0].size }} {{ notice.links[0].label }} {{ notice.choices[0].url }} "
-        "{{ notice.unsubscribe }} {{ notice.command }} {{ notice.snippet }} {{ notice.is_confidential }} "
+        "{{ notice.why }} {{ notice.unsubscribe }} {{ notice.command }} {{ notice.snippet }} "
+        "{{ notice.is_confidential }} "
         "{{ site }} {{ contact }} {{ picture_id }} THE END",
     )  # fmt: skip
     text = part(mail_of(describe_job(JOB, DELIVERY, LINKS), DELIVERY, templates=tmp_path), "plain")

@@ -45,8 +45,14 @@ def test_what_the_server_says_of_itself_and_what_a_proxy_says_is_tried_again(sta
 
 
 @pytest.mark.parametrize(
-    ("more", "seconds"), [({"retry_after_ms": 1500}, 1.5), ({}, None), ({"retry_after_ms": "x"}, None)]
-)
+    ("more", "seconds"),
+    [
+        ({"retry_after_ms": 1500}, 1.5), ({}, None), ({"retry_after_ms": "x"}, None),
+        ({"retry_after_ms": 10**12}, 3600.0), ({"retry_after_ms": 10**400}, 3600.0),
+        ({"retry_after_ms": float("inf")}, 3600.0), ({"retry_after_ms": float("nan")}, None),
+        ({"retry_after_ms": -1}, None),
+    ],
+)  # fmt: skip
 def test_a_server_that_asks_for_patience_gets_it(more: dict[str, Any], seconds: float | None) -> None:
     error = judged(429, "M_LIMIT_EXCEEDED", **more)
     assert isinstance(error, TryLater)

@@ -144,6 +144,13 @@ def test_a_link_leads_to_the_web_or_nowhere(url: str) -> None:
     assert f"Open: {url}" in text.plain
 
 
+def test_why_somebody_is_told_stands_with_what_they_may_do_about_it() -> None:
+    notice = replace(NOTICE, why="You watch its group or its queue.")
+    assert "You watch its group or its queue." in notice_text(notice).plain
+    assert "You watch its group or its queue." in card_text(notice).plain
+    assert "You watch" not in reply_text(notice).plain
+
+
 def test_line_breaks_of_a_message_are_kept_and_make_nothing_else() -> None:
     text = notice_text(replace(NOTICE, message="one\n> two\n# three"))
     assert "one<br>&gt; two<br># three" in text.html

@@ -67,3 +67,17 @@ def test_each_room_has_a_queue_of_its_own() -> None:
     assert edits.first("!one") == ("a", AT_WORK)
     edits.forget(watch("a", "!one"))
     assert list(edits.rooms()) == ["!two"]
+
+
+def test_all_that_waited_at_once_get_an_equal_share_until_none_waits() -> None:
+    edits = Edits()
+    for name in "abc":
+        edits.put(watch(name), AT_WORK)
+    for name in "ab":
+        edits.done(watch(name), AT_WORK)
+        assert edits.turns("!room") == 3
+    edits.put(watch("d"), OVER)
+    assert edits.turns("!room") == 3
+    edits.forget(watch("c"))
+    edits.done(watch("d"), OVER)
+    assert edits.turns("!room") == 1

@@ -264,6 +264,21 @@ def test_a_mute_silences_whom_and_what_it_names(muted: Mute, holds: bool, state:
     assert delivery.reason.startswith("muted: ") is holds
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_who_muted_it_is_told_for_no_other_reason_than_as_an_operator(order: int) -> None:
+    """The submission names the address of whoever muted everything as a person; or operators get copies there."""
+    named = Recipient("email", OWNER, "submission", ADA.wish)
+    unsubscribed = mute(person=None, channel="email", recipient=OWNER)
+    for other, by, word in (
+        (named, mute(), "muted"), (replace(named, wish=Defaults()), mute(), "muted"),
+        (replace(named, origin="operator"), mute(), "failed-wished"),
+        (replace(named, origin="operator"), unsubscribed, "muted"),
+    ):  # fmt: skip
+        together = plan(event(State.FAILED), GROUPED, [ADA, other][::order], [by], CLOCK)
+        assert [each.reason.partition(":")[0] for each in together.deliveries] == [word]
+        assert together.with_group == ()
+
+
 def test_the_reason_says_what_is_muted_by_what_and_until_when() -> None:
     until = datetime(2026, 11, 30, 8, tzinfo=UTC)
     muted = mute(MuteScope.GROUP, of="night 7", owner=OWNER, until=until, made_by="an unsubscribe link")
@@ -358,7 +373,7 @@ EVENTS = st.sampled_from([event(state, 90) for state in State if state is not St
 
 
 @given(EVENTS, st.sampled_from([JOB, GROUPED]), st.lists(SOMEBODY, max_size=6), MUTES)
-def test_one_delivery_for_each_place_and_a_reason_to_tell_prevails(
+def test_one_delivery_for_each_place_where_a_mute_and_then_a_reason_to_tell_prevails(
     event_: JobEvent, job: Job, told: list[Recipient], mutes: list[Mute]
 ) -> None:
     together = plan(event_, job, told, mutes, CLOCK)
@@ -367,6 +382,7 @@ def test_one_delivery_for_each_place_and_a_reason_to_tell_prevails(
     assert set(places) == {(each.channel, each.recipient) for each in told}
     alone = [plan(event_, job, [each], mutes, CLOCK).deliveries[0] for each in told]
     is_told = {(each.channel, each.recipient) for each in alone if each.status is DeliveryStatus.PLANNED}
+    is_told -= {(each.channel, each.recipient) for each in alone if each.reason.startswith("muted: ")}
     assert is_told == {
         (each.channel, each.recipient) for each in together.deliveries if each.status is DeliveryStatus.PLANNED
     }

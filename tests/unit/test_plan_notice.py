@@ -1,8 +1,10 @@
 """What notices say: made from what they are about, by the reader's clock, and with nothing secret."""
 
+import functools
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,18 @@ from heliograph.notices.model import Occasion, Subject, SubjectKind
 from heliograph_notifier.describing.bulletin import describe_bulletin
 from heliograph_notifier.describing.job import MOST_PICTURE, describe_job
 from heliograph_notifier.links import Links
-from heliograph_notifier.readable import HIDDEN, clean, duration, gives_access, moment, one_line, size, table
-from tests.parts.mails import DELIVERY, END, FAILURE, IDENTIFIER, JOB, LINKS, START, TOKEN, URL, failed
+from heliograph_notifier.readable import (
+    HIDDEN,
+    clean,
+    duration,
+    gives_access,
+    is_secret_name,
+    moment,
+    one_line,
+    size,
+    table,
+)
+from tests.parts.mails import DELIVERY, END, FAILURE, IDENTIFIER, JOB, LINKS, START, TOKEN, URL, failed, mail_of, part
 
 ZURICH = "Europe/Zurich"
 SECRET = "correct-horse-battery"
@@ -130,6 +142,37 @@ def test_a_link_that_the_api_would_not_read_is_left_out() -> None:
     assert [choice.label for choice in notice.choices] == ["Report a problem", "Mute this request", "Stop all messages"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "person", "headline", "why"),
+    [
+        ("owner", JOB.owner, "Your request is done", "You asked for this work."),
+        ("watch", JOB.owner, "Your request is done", "You asked for this work."),
+        ("watch", "grace", "A request of ada@example.org is done", "You watch its group or its queue."),
+        ("submission", None, "A request of ada@example.org is done", "The submission named you."),
+        ("contact", None, "A request of ada@example.org is done",
+         "The submission named its contacts, and the contact directory names you."),
+        ("operator", None, "A request of ada@example.org is done", "This is a copy for operators."),
+    ],
+)  # fmt: skip
+def test_it_says_whose_request_it_is_and_why_its_reader_hears_of_it(
+    origin: str, person: str | None, headline: str, why: str
+) -> None:
+    delivery = replace(DELIVERY, origin=origin, person=person)
+    notice = describe_job(JOB, delivery, LINKS)
+    assert (notice.headline, notice.why) == (headline, why)
+    assert dict(notice.outline)["Requested by"] == "ada@example.org"
+    for kind in ("plain", "html"):
+        assert f"This message is from Heliograph. {why}" in " ".join(part(mail_of(notice, delivery), kind).split())
+
+
+@pytest.mark.parametrize(("was_asked", "name"), [(True, "grace@example.org"), (False, None)])
+def test_a_cancelled_one_says_who_asked_for_that(name: str | None, *, was_asked: bool) -> None:
+    history = (JOB.history[0], Change("b", 3, 1, END, State.CANCELLED, "grace@example.org" if was_asked else "service"))
+    job = replace(JOB, state=State.CANCELLED, history=history, cancel_requested=was_asked)
+    notice = describe_job(job, replace(DELIVERY, occasion=Occasion.CANCELLED), LINKS)
+    assert dict(notice.outline).get("Cancelled by") == name
+
+
 BULLETIN = Bulletin(
     IDENTIFIER, SubjectKind.INCIDENT, "ada@example.org", END, "The axis\r\nis wrong", title="wrong axis",
     job=IDENTIFIER, occurred_at=START,
@@ -242,3 +285,49 @@ def test_tables_are_readable() -> None:
     assert table(3) == (("", "3"),)
     assert table({str(n): n for n in range(100)})[-1] == ("…", "and 60 more")
     assert one_line("x" * 500, 20) == "x" * 19 + "…"
+
+
+DEEP: list[Any] = functools.reduce(lambda inner, _: [inner, "c" * 80_000], range(100), [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"spectrum": [{"x": "a" * 1_000} for _ in range(8_000)]},
+        {"lines": ["b c " * 2_000_000, "more"]},
+        {"names": {f"{number} {'n' * 1_000}": number for number in range(8_000)}},
+        {"numbers": [[float(number)] for number in range(400_000)]},
+        {"text": "word " * 1_600_000},
+        {"deep": DEEP},
+    ],
+    ids=["objects", "texts", "names", "numbers", "text", "deep"],
+)
+def test_of_a_huge_result_the_beginning_alone_is_looked_at(value: dict[str, Any]) -> None:
+    began = time.perf_counter()
+    ((_, shown),) = table(value)
+    assert time.perf_counter() - began < 0.05
+    assert len(shown) > 100
+    assert shown.endswith("…")
+
+
+def test_the_beginning_of_a_huge_result_holds_no_secret() -> None:
+    token = f"eyJ{'a' * 100}.{'b' * 100}.{'c' * 100}"
+    ((_, shown),) = table({"answers": [{"token": "0123", "at": "x", f"sent {token}": token}] + [{"more": "d"}] * 9_000})
+    assert "eyJ" not in shown
+    assert "0123" not in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pwd", "db_pwd", "access_key", "AccessKey", "ssh-key", "ssh key", "auth", "basic_auth", "basicAuth", "authKey",
+     "AUTH", "http.auth.user", "oauth", "OAuth", "bearer"],
+)  # fmt: skip
+def test_what_reads_like_a_secrets_name_is_one(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["author", "AUTHOR", "coAuthor", "authors", "authentic", "access", "keyword", "forward"]
+)
+def test_what_only_begins_like_a_secrets_name_is_none(name: str) -> None:
+    assert not is_secret_name(name)

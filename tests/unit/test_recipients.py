@@ -190,6 +190,20 @@ def test_a_copy_follows_the_owners_wishes() -> None:
     assert pager == Recipient("pager", "desk", "operator", Defaults(failed=False))
 
 
+def test_a_copy_follows_what_the_owner_wishes_on_its_channel_where_nobody_is_known_there() -> None:
+    """Tokens say what to tell over Matrix also where they name no room: that is for the copies."""
+    claimed = (Wish("email", ADA), Wish("matrix", submitted=False, done=False))
+    defaults = {"email": Defaults(interval_seconds=60), "matrix": Defaults(interval_seconds=1800)}
+    owner, copy = told(Notify(claimed=claimed), copies=[Wish("matrix", "!ops")], defaults=defaults)
+    assert owner == Recipient("email", ADA, "owner", Defaults(interval_seconds=60), person="ada")
+    assert copy == Recipient("matrix", "!ops", "operator", Defaults(submitted=False, done=False, interval_seconds=1800))
+    (copy,) = told(Notify(claimed=(Wish("email", failed=False),)), copies=[Wish("email", OPS)])
+    assert copy.wish == Defaults(failed=False)
+    asked = Notify(claimed=claimed, asked=(Wish("matrix", done=True),))
+    *_, copy = told(asked, copies=[Wish("matrix", "!ops")], preferences=preferring("ada", Wish("matrix", failed=False)))
+    assert copy.wish == Defaults(submitted=False, done=True, failed=False)
+
+
 def test_where_the_owner_cannot_be_told_a_copy_goes_by_the_platforms_defaults() -> None:
     found = told(
         Notify(claimed=(Wish("email"), Wish("matrix"))), copies=[Wish("email", OPS)],

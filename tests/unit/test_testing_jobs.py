@@ -116,7 +116,7 @@ def test_the_same_child_of_a_later_attempt_is_the_same_job() -> None:
     ("backend_name", "parameters", "fields", "message"),
     [
         ("other", {}, {}, r"backend: there is no backend other \(in this test's children: child\)"),
-        ("child", {}, {"nmae": "x"}, "nmae: Extra inputs are not permitted"),
+        ("child", {}, {"nmae": "x"}, "nmae: there is no such field; there are: "),
         ("child", {}, {"timeout_seconds": -1}, "timeout_seconds: Input should be greater than 0"),
         ("child", {"at": datetime}, {}, "submission.parameters.at: builtins.type is no JSON value"),
     ],

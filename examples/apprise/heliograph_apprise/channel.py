@@ -28,6 +28,10 @@ class AppriseChannel(Channel):
     def __init__(self, config: Path) -> None:
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, which hold passwords
         self._config = config
+        try:
+            config.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{config} cannot be read: {error.strerror}") from error
         if not self._places():
             raise ValueError(f"{config} names no place that Apprise knows")
 

@@ -43,6 +43,7 @@ from heliograph.jobs.store import (
 from heliograph.jobs.store.indexes import ensure_job_indexes
 from heliograph.locks import Locks
 from heliograph.notices.allowance import Allowances, ensure_allowance_indexes
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.bulletins import BulletinStore, ensure_bulletin_indexes
 from heliograph.notices.indexes import ensure_notice_indexes
 from heliograph.notices.linked import LinkedUsers, ensure_linked_indexes
@@ -137,6 +138,7 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
         watches=WatchStore(database),
         bulletins=BulletinStore(database),
         allowances=Allowances(database),
+        announced_channels=AnnouncedChannels(database),
         dead=Dead(database, jobs, relay, bus),
         queues=QueueService(declared, Counts(database), queue_tokens, registry),
         agents=Agents(declared, ClaimStore(database), AgentStore(database), relay, bus, registry.is_backend),

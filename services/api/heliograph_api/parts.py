@@ -18,6 +18,7 @@ from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
 from heliograph.jobs.store import Listing, LogStore, SetStore
 from heliograph.notices.allowance import Allowances
+from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.bulletins import BulletinStore
 from heliograph.notices.linked import LinkedUsers
 from heliograph.notices.mutes import MuteStore
@@ -57,6 +58,7 @@ class Parts:
     watches: WatchStore
     bulletins: BulletinStore
     allowances: Allowances
+    announced_channels: AnnouncedChannels
     dead: Dead
     queues: QueueService
     agents: Agents

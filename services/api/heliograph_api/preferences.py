@@ -20,6 +20,8 @@ def shown(preferences: Preferences) -> NotificationPreferences:
         if wish := preferences.wishes.get(channel):
             fields = wish.to_document()
             known = {name: value for name, value in fields.items() if name in ChannelPreferences.model_fields}
+            if known.get("done_after_threshold") and _asks_for_done(known):
+                del known["done_after_threshold"]  # so that it goes with what it followed from
             stated[channel] = known | ({place: wish.recipient} if wish.recipient else {})
     if quiet is not None:
         stated["quiet_hours"] = {"from": quiet.begin.isoformat("minutes"), "to": quiet.end.isoformat("minutes")}
@@ -45,6 +47,10 @@ def stored(preferences: NotificationPreferences, before: Preferences) -> Prefere
 
 def _wish(channel: str, recipient: str, fields: dict[str, Any]) -> Wish:
     """Return a wish; who asks for *done*, or says from when on, means it, whatever the token's claims have of it."""
-    if fields.get("done") or ("done" not in fields and "threshold_seconds" in fields):
+    if _asks_for_done(fields):
         fields.setdefault("done_after_threshold", True)
     return Wish.from_document({"channel": channel, "recipient": recipient, **fields})
+
+
+def _asks_for_done(fields: dict[str, Any]) -> bool:
+    return bool(fields.get("done") or ("done" not in fields and "threshold_seconds" in fields))

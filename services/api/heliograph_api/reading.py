@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from heliograph.admission.entry import MOST_FAULTS
 from heliograph.errors import FieldError, InvalidInputError
+from heliograph.wire.faults import words_of
 from heliograph_api.body import read_json
 from heliograph_api.parts import parts_of
 
@@ -33,7 +34,7 @@ def judged(model: type[Body], body: dict[str, Any]) -> Body:
         return model.model_validate(_shortened(model, body))
     except ValidationError as error:
         raise InvalidInputError.of_all([
-            FieldError(".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))
+            FieldError(".".join(map(str, fault["loc"])), words_of(model, fault))
             for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]) from error  # fmt: skip
 

@@ -25,19 +25,20 @@ from heliograph.notices.watches import ensure_watch_indexes
 from heliograph.readiness import readiness
 from heliograph.serving import Service
 from heliograph.storage import Database, Files
+from heliograph_notifier.announcing import Announcing
 from heliograph_notifier.attempts import Matter
 from heliograph_notifier.campaigns.store import CampaignStore, ensure_campaign_indexes
 from heliograph_notifier.campaigns.teller import Teller
 from heliograph_notifier.census import Census
-from heliograph_notifier.channels.loading import keep_running, open_channels
+from heliograph_notifier.channels.loading import in_service, open_channels
 from heliograph_notifier.contacts.opening import open_contacts
 from heliograph_notifier.describing.describer import Describer
 from heliograph_notifier.gathering import Gathering
 from heliograph_notifier.links import Links
 from heliograph_notifier.planner import Planner
+from heliograph_notifier.second_look import SecondLook
 from heliograph_notifier.sender import Pace, Sender
 from heliograph_notifier.settings import NotifierSettings
-from heliograph_notifier.silences import Silences
 
 _log = structlog.get_logger()
 
@@ -77,18 +78,19 @@ class Notifier(Service):
         ledger = Ledger(database, lease=lease, retention=settings.retention)
         channels = open_channels(partial(self._context, database, bus))
         for channel in channels.values():
-            stack.push_async_callback(channel.close)
-            await stack.enter_async_context(running(keep_running(channel)))
+            await stack.enter_async_context(in_service(channel))
         if not channels:
             _log.warning(
                 "NO CHANNEL IS CONFIGURED: nobody is told of anything until one is, such as HELIOGRAPH_SMTP_URL"
             )
         describer = Describer(database, Links(settings.public_url, settings.link_keys), settings.site_name)
-        matter = Matter(describer, Silences(database), settings.disclosures)
+        matter = Matter(describer, SecondLook(database), settings.disclosures)
         pace = Pace(settings.senders, lease * DEADLINE_OF_LEASE)
         sender = Sender(ledger, matter, channels, pace)
         await stack.enter_async_context(_sending(sender))
         await stack.enter_async_context(running(Census(database).run()))
+        announcing = Announcing(database, channels.values(), settings.incidents)
+        await stack.enter_async_context(running(announcing.run()))
         contacts = open_contacts(settings)
         if contacts is not None:
             stack.push_async_callback(contacts.close)

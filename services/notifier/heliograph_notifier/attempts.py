@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -13,24 +13,24 @@ from heliograph import faults
 from heliograph.backoff import Backoff
 from heliograph.channels import Channel, Notice, OutcomeUnknown, Refused, TryLater
 from heliograph.errors import NotFoundError
-from heliograph.notices.model import Delivery, DeliveryStatus, Outcome
+from heliograph.notices.model import Delivery, DeliveryStatus, Outcome, Policy
 from heliograph.notices.store import Leased, Ledger
 from heliograph.storage import StoreUnavailableError
-from heliograph_notifier.describing.describer import Describer
+from heliograph_notifier.describing.describer import Describer, Read
 from heliograph_notifier.disclosure import Disclosure, allowed, disclosed
 from heliograph_notifier.metrics import NOTICES, SEND_SECONDS
 from heliograph_notifier.rest import Rest
-from heliograph_notifier.silences import Silences
+from heliograph_notifier.second_look import PutOff, SecondLook, Silenced
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What decides what is sent: who describes, who asked for silence, how much may be said over which channel."""
+    """What decides what is sent: who describes, whether it is still wanted, how much may be said over which channel."""
 
     describer: Describer
-    silences: Silences
+    second_look: SecondLook
     disclosures: Mapping[str, Disclosure] = field(default_factory=dict)
 
 
@@ -59,26 +59,37 @@ class Attempts:
         """Say whether an attempt that begins now is over before its lease is."""
         return time.monotonic() + self._deadline <= leased.until
 
-    async def make(self, leased: Leased) -> Ended:
+    async def read(self, several: Sequence[Leased]) -> Read:
+        """Read at once what is to be said of several; what cannot be read now is read when its turn comes."""
+        try:
+            return await self._matter.describer.read([leased.delivery for leased in several])
+        except Exception:  # noqa: BLE001 - read alone, what is at fault raises it again, and the others go out
+            return Read()
+
+    async def make(self, leased: Leased, read: Read | None = None) -> Ended:
         """Try one leased delivery. Nothing is raised: whatever happens is an outcome."""
         notice: Notice | None = None
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._deadline):
-                if reason := await self._matter.silences.reason(leased):
-                    ended = self._suppressed(leased, reason)
+                if kept := await self._matter.second_look.look(leased):
+                    ended = self._kept(leased, kept)
                 else:
-                    notice = await self._notice(leased.delivery)
+                    notice = await self._notice(leased.delivery, read)
                     ended = self._sent(leased, await self._channel.send(notice, leased.delivery))
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            ended = self._failed(leased, error, notice)  # it came from within the channel, and nobody else is to end
         except Exception as error:  # noqa: BLE001 - what is none of the expected ones is logged in full
             ended = self._failed(leased, error, notice)
         SEND_SECONDS.labels(self._channel.name).observe(time.monotonic() - began)
         NOTICES.labels(self._channel.name, ended.outcome).inc()
         return ended
 
-    async def _notice(self, delivery: Delivery) -> Notice:
+    async def _notice(self, delivery: Delivery, read: Read | None) -> Notice:
         """Return what may be said of a delivery."""
-        notice = await self._matter.describer.describe(delivery)
+        notice = await self._matter.describer.describe(delivery, read)
         how = allowed(
             self._matter.disclosures,
             self._channel.name,
@@ -91,13 +102,16 @@ class Attempts:
         faults.reach(faults.Point.SENT_NOT_RECORDED)
         self._rest.end()
         _logger(leased).info("a notice is sent", occasion=leased.delivery.occasion)
-        return Ended(Outcome.SENT, partial(self._ledger.sent, leased, receipt))
+        return Ended(Outcome.SENT, partial(self._ledger.sent, leased, str(receipt)))
 
-    def _suppressed(self, leased: Leased, reason: str) -> Ended:
-        _logger(leased).info("a notice is muted by now", reason=reason)
-        return Ended(DeliveryStatus.SUPPRESSED, partial(self._ledger.suppress, leased, reason))
+    def _kept(self, leased: Leased, kept: Silenced | PutOff) -> Ended:
+        if isinstance(kept, PutOff):
+            _logger(leased).info("a notice waits for the end of quiet time", until=kept.until.isoformat())
+            return Ended(DeliveryStatus.PLANNED, partial(self._ledger.put_off, leased, kept.until))
+        _logger(leased).info("a notice is muted by now", reason=kept.reason)
+        return Ended(DeliveryStatus.SUPPRESSED, partial(self._ledger.suppress, leased, kept.reason))
 
-    def _failed(self, leased: Leased, error: Exception, notice: Notice | None) -> Ended:
+    def _failed(self, leased: Leased, error: BaseException, notice: Notice | None) -> Ended:
         """Judge what went wrong; before there is a notice, certainly nothing went out."""
         match error:
             case Refused():
@@ -121,10 +135,17 @@ class Attempts:
         return Ended(Outcome.TRY_LATER, partial(self._ledger.postpone, leased, wait, reply))
 
     def _unknown(self, leased: Leased, reply: str, notice: Notice | None) -> Ended:
-        policy = self._channel.after_unknown(leased.delivery, notice.backend if notice else None)
+        policy = self._policy(leased.delivery, notice)
         _logger(leased).warning("whether a notice arrived is unknown", reply=reply, policy=policy)
         wait = self._backoff.wait(leased.tries + 1)
         return Ended(Outcome.UNKNOWN, partial(self._ledger.unknown, leased, policy, wait, reply))
+
+    def _policy(self, delivery: Delivery, notice: Notice | None) -> Policy:
+        try:
+            return Policy(self._channel.after_unknown(delivery, notice.backend if notice else None))
+        except Exception:  # noqa: BLE001 - what somebody else wrote may raise anything
+            _log.exception("a channel does not say what to do about an unknown outcome", channel=self._channel.name)
+            return Policy.AT_LEAST_ONCE
 
     def _wait(self, later: TryLater, tries: int) -> timedelta:
         """Return how long a notice waits: while its channel rests, or longer from try to try."""
@@ -142,7 +163,7 @@ def _logger(leased: Leased) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def _fault(leased: Leased, error: Exception) -> str:
+def _fault(leased: Leased, error: BaseException) -> str:
     """Return why a notice could not be made, which is no fault of its channel's."""
     if isinstance(error, StoreUnavailableError):
         return "the database is away"

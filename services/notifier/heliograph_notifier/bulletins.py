@@ -18,6 +18,10 @@ from heliograph_notifier.rules import Verdict, deliver, muted, silence, without_
 _log = structlog.get_logger()
 
 
+_NAMED = dict.fromkeys(("email", "matrix"), "the token and the preferences name none")
+_NAMED_ELSEWHERE = "submissions and the contact directory name who is reached over it"
+
+
 def of_incident(
     bulletin: Bulletin, incidents: Sequence[Wish], channels: Collection[str], clock: datetime
 ) -> list[Delivery]:
@@ -58,7 +62,7 @@ def _tested(bulletin: Bulletin, channels: Collection[str]) -> Iterator[tuple[Rec
             yield to, Verdict(False, f"no-channel: {wish.channel} is not set up here; the channels are: {known}")
     for channel in sorted(set(channels) - {wish.channel for wish in wished}):
         to = Recipient(channel, "", "owner", Defaults(), bulletin.by, bulletin.time_zone)
-        yield to, Verdict(False, "no-recipient: the token and the preferences name none")
+        yield to, Verdict(False, f"no-recipient: {_NAMED.get(channel, _NAMED_ELSEWHERE)}")
 
 
 class Announcer:

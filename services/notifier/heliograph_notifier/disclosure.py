@@ -7,6 +7,7 @@ submitted as confidential never says more than that on such a channel.
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from heliograph.channels import Notice, Refused
 
@@ -19,9 +20,15 @@ class Disclosure(StrEnum):
     NOTHING = "nothing"
 
 
+USUAL: Mapping[str, Disclosure] = MappingProxyType({"email": Disclosure.FULL, "matrix": Disclosure.FULL})
+
+
 def disclosures(words: Iterable[str]) -> dict[str, Disclosure]:
-    """Read rules as they are set, such as ``email=full``; ``ValueError`` says which of them is none."""
-    found: dict[str, Disclosure] = {}
+    """Read rules as they are set, such as ``email=outline``; channels that they do not name keep the usual ones.
+
+    ``ValueError`` says which of them is none.
+    """
+    found = dict(USUAL)
     for word in words:
         channel, _, rule = word.partition("=")
         if not channel or rule not in set(Disclosure):

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -13,19 +13,30 @@ from heliograph.channels import Channel
 from heliograph.notices.store import Leased, Ledger
 from heliograph.storage import StoreUnavailableError
 from heliograph_notifier.attempts import Attempts, Ended
+from heliograph_notifier.describing.describer import Read
 from heliograph_notifier.rest import Rest
 
 _log = structlog.get_logger()
 
 POLL_SECONDS = 1.0  # what another process planned, and what has become due, is seen after this
 PAUSE_SECONDS = 0.5  # while the database is away
+MOST_AHEAD = 4  # times as many as there are workers; more gain little, and leave more open behind a lost sender
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A leased delivery, and what was read for it together with others."""
+
+    leased: Leased
+    read: Read
 
 
 class Line:
     """Sends over one channel with several workers, each one delivery at a time.
 
-    Whichever worker finds nothing to do leases for all of them in one go, while the others are still sending: no more
-    is ever leased and not begun than there are workers. What could not be begun in time, or comes up while the channel
+    While they send, the next deliveries are leased, and what is to be said of them is read at once: as many as there
+    are workers, and up to ``MOST_AHEAD`` times as many over a channel that is so fast that its workers ran out of them.
+    No more than that is ever leased and not begun. What could not be begun in time, or comes up while the channel
     rests, is given back.
     """
 
@@ -35,10 +46,21 @@ class Line:
         self._attempts = attempts
         self._rest = rest
         self._workers = workers
-        self._ahead: deque[Leased] = deque()
-        self._taking = asyncio.Lock()
+        self._ahead: asyncio.Queue[_Ready | None] = asyncio.Queue()
+        self._most = workers  # leased and not begun
+        self._idle = 0
         self._wake = asyncio.Event()
         self._is_stopping = False
+
+    @property
+    def channel(self) -> str:
+        """The channel's name."""
+        return self._channel.name
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._is_stopping
 
     def wake(self) -> None:
         """Say that something new waits to be sent."""
@@ -52,40 +74,63 @@ class Line:
     async def run(self) -> None:
         """Send until stopped."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed(), name=f"sender-{self._channel.name}-feed")
             for number in range(self._workers):
                 group.create_task(self._work(group), name=f"sender-{self._channel.name}-{number}")
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        while leased := await self._next():
+        while ready := await self._next():
             faults.reach(faults.Point.SENDING_NOT_SENT)
-            ended = await self._attempts.make(leased)
-            group.create_task(_record(leased, ended))  # the worker goes on meanwhile
+            ended = await self._attempts.make(ready.leased, ready.read)
+            group.create_task(_record(ready.leased, ended))  # the worker goes on meanwhile
 
-    async def _next(self) -> Leased | None:
+    async def _next(self) -> _Ready | None:
         """Return what to send next; None once the line is stopped."""
-        async with self._taking:
-            while True:
-                while self._ahead:
-                    leased = self._ahead.popleft()
-                    if not self._is_stopping and self._is_open and self._attempts.fits(leased):
-                        return leased
-                    await _insist(partial(self._ledger.release, leased))
-                if self._is_stopping:
-                    return None
-                await self._lease()
+        while True:
+            self._idle += 1
+            try:
+                ready = await self._ahead.get()
+            finally:
+                self._idle -= 1
+            if self._is_low:
+                self._wake.set()
+            if ready is None:
+                return None
+            if not self._is_stopping and self._is_open and self._attempts.fits(ready.leased):
+                return ready
+            await _insist(partial(self._ledger.release, ready.leased))
 
-    async def _lease(self) -> None:
-        self._wake.clear()
+    async def _feed(self) -> None:
+        """Keep the workers busy until the line is stopped, and then tell each of them."""
+        while not self._is_stopping:
+            self._wake.clear()
+            if not (self._is_open and self._is_low and await self._lease()):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
+        for _ in range(self._workers):
+            self._ahead.put_nowait(None)
+
+    async def _lease(self) -> bool:
+        """Lease what is due, and return whether that was anything."""
+        most = self._most - self._ahead.qsize()
         try:
-            if self._is_open:
-                self._ahead.extend(await self._ledger.lease(self._channel.name, self._workers))
+            leased = await self._ledger.lease(self._channel.name, most)
         except StoreUnavailableError:
             await asyncio.sleep(PAUSE_SECONDS)
-            return
-        if not self._ahead and not self._is_stopping:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            return True
+        if len(leased) < most:
+            self._most = self._workers
+        elif self._idle:
+            self._most = min(2 * self._most, MOST_AHEAD * self._workers)
+        read = await self._attempts.read(leased)
+        for each in leased:
+            self._ahead.put_nowait(_Ready(each, read))
+        return bool(leased)
+
+    @property
+    def _is_low(self) -> bool:
+        return 2 * self._ahead.qsize() <= self._most
 
     @property
     def _is_open(self) -> bool:

@@ -12,7 +12,10 @@ NOTICES_OPEN = Gauge("heliograph_notices_open", "Notices that are planned or bei
 OLDEST_DUE_SECONDS = Gauge(
     "heliograph_notices_oldest_due_seconds", "How long the oldest open notice that is due has been so", ["channel"]
 )
-UNTOLD = Gauge("heliograph_jobs_ended_untold", "Jobs that ended a minute ago or more and whose notices are not settled")
+UNTOLD = Gauge(
+    "heliograph_jobs_ended_untold",
+    "Jobs that ended a minute ago or more and of whose end people are still to be told; a group's counts as one",
+)
 SEND_SECONDS = Histogram(
     "heliograph_send_seconds", "How long a channel took to send one notice", ["channel"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,11 +17,15 @@ MOST_ROWS = 40  # rows of a table; what is longer is read on the job's page
 
 MOST_TEXT = 20_000  # characters of a text that are looked at at all
 MOST_LINE = 4_000  # and of one that ends up on a line
+MOST_NODES = 200  # values within a nested one that are looked at: more than its line can hold
 
 HIDDEN = "(not shown)"
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, direction, halves of characters, breaks of Unicode's own
+# "auth" counts as a word by itself alone, also within one written together (basicAuth): not as a part of "author".
 _SECRET_NAME = re.compile(
-    r"token|passw|passphrase|secret|credential|authori[sz]ation|signature|api[_-]?key|private[_-]?key|cookie",
+    r"token|passw|pwd|passphrase|secret|credential|authori[sz]ation|bearer|signature|cookie"
+    r"|(?:api|private|access|ssh)[ _-]?key|(?<![a-z])o?auth(?![a-z])"
+    r"|(?-i:(?<=[a-z])Auth(?![a-z])|(?<![A-Za-z])auth(?=[A-Z]))",
     re.IGNORECASE,
 )
 # What gives access wherever it stands: a JSON web token, a bearer header, user and password of a URL. Each can begin
@@ -134,15 +139,38 @@ def _cell(value: Any) -> str:
         case list() if len(value) <= 20 and all(isinstance(each, str | int | float) for each in value):
             return one_line(", ".join(_cell(each) for each in value)) or "(empty list)"
         case _:
-            return one_line(orjson.dumps(_without_secrets(value), default=str).decode())
+            return one_line(orjson.dumps(_Beginning().of(value), default=str).decode())
 
 
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): HIDDEN if is_secret_name(name) else _without_secrets(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(each) for each in value]
-    return clean(value) if isinstance(value, str) else value
+class _Beginning:
+    """Copies the beginning of a nested value, without secrets: at least as much of it as a line can show.
+
+    However large the value is, it looks at so many nodes and so much text alone; the first text that comes may be as
+    long as a line's, since a secret that is cut in the middle is not recognised.
+    """
+
+    def __init__(self) -> None:
+        self._nodes = MOST_NODES
+        self._text = MOST_LINE
+
+    def of(self, value: Any) -> Any:
+        """Return the beginning of a value."""
+        self._nodes -= 1
+        if isinstance(value, Mapping):
+            return {
+                self._cleaned(str(name)): HIDDEN if is_secret_name(name) else self.of(each)
+                for name, each in takewhile(self._goes_on, value.items())
+            }
+        if isinstance(value, list):
+            return [self.of(each) for each in takewhile(self._goes_on, value)]
+        return self._cleaned(value) if isinstance(value, str) else value
+
+    def _goes_on(self, _: object) -> bool:
+        return self._nodes > 0 and self._text > 0
+
+    def _cleaned(self, text: str) -> str:
+        self._text -= len(text)
+        return clean(text, MOST_LINE)
 
 
 def _without_value(assignment: re.Match[str]) -> str:

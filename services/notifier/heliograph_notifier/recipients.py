@@ -3,8 +3,9 @@
 For each field of a wish the first of these that states it prevails: the submission, the person's stored preferences,
 the claims of the token, the platform's defaults. Watchers are treated alike, with what their watch states in the place
 of the submission; where they watch their own job, it comes after the submission. Contacts and other recipients whom
-the submission names have no preferences here. A copy for the operators follows the owner's wishes, so that it goes out
-when the owner's notice does.
+the submission names have no preferences here. A copy for the operators follows what the owner wishes on the copy's
+channel, whether or not the owner can be reached there; where nothing that is the owner's speaks of that channel, what
+they wish where they are told.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from heliograph.notices.model import Occasion, Wish
 from heliograph.notices.notify import Notify
 from heliograph.notices.preferences import Preferences, QuietHours
 from heliograph.notices.watches import Watch, WatchKind
+
+OPERATOR = "operator"  # the origin of copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,12 @@ def recipients(job: Job, notify: Notify, sources: Sources) -> list[Recipient]:
     """Return all who may be told of a job; the same recipient may come up for several reasons."""
     covering = [watch for watch in sources.watches if _covers(watch, job)]
     owner: list[Recipient] = []
-    if notify.has_submitter:
+    copies: list[Recipient] = []
+    if notify.has_submitter:  # else neither: nobody is told of what came without a token
         own = [watch.asked for watch in covering if watch.person == job.owner]
         asked = (notify.asked, *own)
         owner += _of_person("owner", job.owner, asked, notify.claimed, notify.time_zone, sources)
+        copies += _copies(_layers(job.owner, asked, notify.claimed, sources), owner, sources)
     others = [
         *(_of_wish("submission", wish, sources) for wish in notify.named),
         *(_of_wish("contact", wish, sources) for wish in sources.contacts),
@@ -78,7 +83,6 @@ def recipients(job: Job, notify: Notify, sources: Sources) -> list[Recipient]:
     for watch in covering:
         if watch.person != job.owner or not notify.has_submitter:
             others += _of_person("watch", watch.person, (watch.asked,), watch.claimed, watch.time_zone, sources)
-    copies = _copies(owner, sources) if notify.has_submitter else ()  # nobody is told of what came without a token
     return [*owner, *others, *copies]
 
 
@@ -94,19 +98,27 @@ def _of_person(
 ) -> Iterator[Recipient]:  # fmt: skip
     """Return a person's recipients, one for each channel on which anything names one."""
     preferences = sources.preferences.get(person) or Preferences(person)
-    by_channel = [
-        *({wish.channel: wish for wish in wishes} for wishes in asked),
-        preferences.wishes,
-        {wish.channel: wish for wish in claimed},
-    ]
-    for channel in dict.fromkeys(channel for wishes in by_channel for channel in wishes):
-        layers = tuple(wishes[channel] for wishes in by_channel if channel in wishes)
+    for channel, layers in _layers(person, asked, claimed, sources).items():
         address = next((wish.recipient for wish in layers if wish.recipient), None)
         if address is not None:
             yield Recipient(
                 channel, address, origin, _settled(layers, sources), person, preferences.time_zone or time_zone,
                 preferences.quiet_hours, preferences.working_days, preferences.urgent,
             )  # fmt: skip
+
+
+def _layers(
+    person: str, asked: Iterable[Sequence[Wish]], claimed: Sequence[Wish], sources: Sources
+) -> dict[str, tuple[Wish, ...]]:
+    """Return by channel what speaks for a person there, what prevails first."""
+    preferences = sources.preferences.get(person) or Preferences(person)
+    by_channel = [
+        *({wish.channel: wish for wish in wishes} for wishes in asked),
+        preferences.wishes,
+        {wish.channel: wish for wish in claimed},
+    ]
+    channels = dict.fromkeys(channel for wishes in by_channel for channel in wishes)
+    return {channel: tuple(wishes[channel] for wishes in by_channel if channel in wishes) for channel in channels}
 
 
 def _of_wish(origin: str, wish: Wish, sources: Sources) -> Recipient:
@@ -122,11 +134,15 @@ def _settled(layers: Sequence[Wish], sources: Sources) -> Defaults:
     return Defaults(*settled)
 
 
-def _copies(owner: Sequence[Recipient], sources: Sources) -> Iterator[Recipient]:
+def _copies(layers: Mapping[str, Sequence[Wish]], owner: Sequence[Recipient], sources: Sources) -> Iterator[Recipient]:
     for wish in sources.copies:
-        like = next((each for each in owner if each.channel == wish.channel), owner[0] if owner else None)
-        settled = like.wish if like else sources.defaults.get(wish.channel) or _DEFAULTS
-        yield Recipient(wish.channel, wish.recipient, "operator", settled)
+        if stated := layers.get(wish.channel):
+            settled = _settled(stated, sources)
+        elif owner:
+            settled = owner[0].wish
+        else:
+            settled = sources.defaults.get(wish.channel) or _DEFAULTS
+        yield Recipient(wish.channel, wish.recipient, OPERATOR, settled)
 
 
 def _covers(watch: Watch, job: Job) -> bool:

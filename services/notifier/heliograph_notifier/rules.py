@@ -20,7 +20,7 @@ from heliograph.jobs.states import State
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject
 from heliograph.notices.mutes import Mute, MuteScope
 from heliograph_notifier.readable import duration
-from heliograph_notifier.recipients import Recipient
+from heliograph_notifier.recipients import OPERATOR, Recipient
 from heliograph_notifier.schedule import next_moment
 
 OCCASIONS: Mapping[State, Occasion] = MappingProxyType(
@@ -67,17 +67,25 @@ def plan(
 
     Decides on the event's own time; ``clock`` only schedules. A delivery with ``interval_seconds`` goes out only if
     the interval is free, which the store can tell: see ``within_interval``. Where the same recipient comes up more
-    than once, a reason to tell prevails; who is told of the job itself is not told of it with its group. ``channels``
-    are those over which anything is sent here; None stands for all.
+    than once, a mute of theirs prevails, except over a copy for the operators, and else a reason to tell; who is told
+    of the job itself is not told of it with its group. ``channels`` are those over which anything is sent here; None
+    stands for all.
     """
     occasion, subject = OCCASIONS[event.data.state], Subject.of_job(event.data.id)
     deliveries: dict[tuple[str, str], Delivery] = {}
     with_group: dict[tuple[str, str], Recipient] = {}
+    silenced = {
+        (each.channel, each.recipient): mute
+        for each in reversed(told)
+        if each.origin != OPERATOR and (mute := silence(mutes, each, event.data.at, job=job.id, group=_group_of(job)))
+    }
     for each in told:
+        place = each.channel, each.recipient
         verdict = judge(occasion, event, job, each, mutes)
+        if each.origin != OPERATOR and place in silenced:
+            verdict = Verdict(False, muted(silenced[place]))
         if channels is not None and each.channel not in channels and (verdict.is_told or verdict.with_group):
             verdict = without_channel(each.channel)
-        place = each.channel, each.recipient
         if verdict.with_group:
             with_group.setdefault(place, each)
         known = deliveries.get(place)
@@ -104,8 +112,8 @@ def deliver(
     return Delivery(
         id=new_id(), subject=subject, occasion=occasion, series=series, seq=seq, channel=to.channel,
         recipient=to.recipient, reason=reason, created_at=clock, due_at=due_at, person=to.person,
-        status=DeliveryStatus.PLANNED if verdict.is_told else DeliveryStatus.SUPPRESSED, time_zone=to.time_zone,
-        is_urgent=is_urgent, interval_seconds=verdict.interval_seconds,
+        status=DeliveryStatus.PLANNED if verdict.is_told else DeliveryStatus.SUPPRESSED, origin=to.origin,
+        time_zone=to.time_zone, is_urgent=is_urgent, interval_seconds=verdict.interval_seconds,
     )  # fmt: skip
 
 
@@ -118,14 +126,17 @@ def within_interval(delivery: Delivery) -> Delivery:
 
 def judge(occasion: Occasion, event: JobEvent, job: Job, to: Recipient, mutes: Sequence[Mute]) -> Verdict:
     """Apply the rules to one recipient."""
-    group = (job.owner, job.group) if job.group else None
-    if mute := silence(mutes, to, event.data.at, job=job.id, group=group):
+    if mute := silence(mutes, to, event.data.at, job=job.id, group=_group_of(job)):
         return Verdict(False, muted(mute))
     if job.group and to.wish.digest:
         return Verdict(False, f"told-with-group: its group {job.group} is told of as a whole", with_group=True)
     if occasion is Occasion.CANCELLED and event.data.by in {to.recipient, to.person} - {None}:
         return Verdict(False, "cancelled-by-recipient: who cancelled it knows")
     return _judge_wish(occasion, event, job, to)
+
+
+def _group_of(job: Job) -> tuple[str, str] | None:
+    return (job.owner, job.group) if job.group else None
 
 
 def _judge_wish(occasion: Occasion, event: JobEvent, job: Job, to: Recipient) -> Verdict:

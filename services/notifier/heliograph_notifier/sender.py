@@ -20,6 +20,7 @@ from heliograph_notifier.rest import Rest
 _log = structlog.get_logger()
 
 EXPIRE_SECONDS = 5.0
+PAUSE_SECONDS = 1.0  # before a line that failed is begun again
 NOTICE_BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=15))
 CHANNEL_BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=1))
 
@@ -70,7 +71,7 @@ class Sender:
         try:
             async with asyncio.TaskGroup() as group:
                 for line in self._lines:
-                    group.create_task(line.run())
+                    group.create_task(_keep(line))
         finally:
             expiring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -92,3 +93,13 @@ class Sender:
             except Exception:  # noqa: BLE001 - one notice that cannot be read must not keep all others as they are
                 _log.exception("lost senders could not be looked for")
             await asyncio.sleep(EXPIRE_SECONDS)
+
+
+async def _keep(line: Line) -> None:
+    """Run a line until it is stopped, again where that fails: one channel's defect is not another's."""
+    while not line.is_stopped:
+        try:
+            await line.run()
+        except* Exception:  # noqa: BLE001 - what somebody else wrote may raise anything
+            _log.exception("sending over a channel failed; it is begun again", channel=line.channel)
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -20,7 +20,7 @@ from heliograph.serving import serve
 from heliograph_standalone.demo import run_demo
 from heliograph_standalone.homeserver import HomeserverError
 from heliograph_standalone.mongod_binary import MongodError
-from heliograph_standalone.standalone import PortTakenError, Standalone
+from heliograph_standalone.standalone import PortTakenError, SettingsError, Standalone
 from heliograph_worker.backends.declared import BackendsFileError
 from heliograph_worker.scratch import ScratchError
 from heliograph_worker.undumpable import forbid_looking_inside
@@ -42,11 +42,13 @@ def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help=
 def _tell(standalone: Standalone, home: Path) -> None:
     token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
     address = "" if standalone.url == DEFAULT_URL else f"address  export HELIOGRAPH_URL={standalone.url}\n"
+    ignored = f"ignored  {', '.join(standalone.ignored)}: set by this command itself\n" if standalone.ignored else ""
     sys.stdout.write(
         f"api      {standalone.url}/docs\n"
         f"mails    {home / 'mail'}\n"
         f"token    export HELIOGRAPH_TOKEN={token}\n"
         f"{address}"
+        f"{ignored}"
         f"then     . .venv/bin/activate; heliograph submit periodogram --wait\n"
         f"stop     Ctrl-C\n"
     )
@@ -94,7 +96,7 @@ def _explained() -> Iterator[None]:
         yield
     except MongodError as error:
         sys.exit(error.message)
-    except (ScratchError, BackendsFileError, PortTakenError, HomeserverError) as error:
+    except (ScratchError, BackendsFileError, PortTakenError, SettingsError, HomeserverError) as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(130)

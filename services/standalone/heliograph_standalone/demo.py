@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 import time
 from datetime import timedelta
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PERSON = "ada@observatory.example"
 NOTICES_SECONDS = 20.0
+_SIGNED = re.compile(r"(/v1/(?:report|unsubscribe)/\S{8})\S+")  # three lines each, and nobody types them
 UNSETTLED = {DeliveryStatus.PLANNED, DeliveryStatus.SENDING}
 
 
@@ -42,7 +44,7 @@ async def run_demo(standalone: Standalone, folder: Path, room: "DemoRoom | None"
     console.rule("what people are told")
     for number, message in enumerate(standalone.mails.messages, 1):
         await asyncio.to_thread((folder / f"mail-{number}.eml").write_bytes, message.as_bytes())
-        console.print(Panel(as_person_reads(message).strip(), expand=True), markup=False)
+        console.print(Panel(_SIGNED.sub(r"\1…", as_person_reads(message).strip()), expand=True), markup=False)
     messages = await _settled_room(room, job) if room else []
     for seen in messages:
         console.print(Panel(_as_member_reads(seen), title="an encrypted room, as its members see it"), markup=False)
@@ -121,9 +123,10 @@ def _show_result(client: Client, job: JobView, folder: Path, console: Console) -
 
 def _show_notices(notices: list[NoticeView], console: Console) -> None:
     console.rule("the ledger of notices")
-    table = Table("occasion", "channel", "recipient", "status", "rule that decided", "server's receipt", box=None)
     for notice in notices:
-        table.add_row(
-            notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason, notice.receipt or ""
+        lines = (
+            f"{notice.occasion}: {notice.status}, over {notice.channel} to {notice.recipient}",
+            f"  by the rule {notice.reason}",
+            f"  {notice.receipt or 'no receipt'}",
         )
-    console.print(table)
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

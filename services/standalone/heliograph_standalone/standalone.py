@@ -6,10 +6,14 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from heliograph.bus.memory import MemoryBus
 from heliograph.identity.tokens import Tokens
 from heliograph.serving import Service
+from heliograph.settings import PREFIX, SecretFileError, ServiceSettings, explain
 from heliograph.storage import Database
 from heliograph_api.app import create_app
 from heliograph_api.server import Server, config
@@ -26,12 +30,18 @@ HOST = "127.0.0.1"
 DRAIN_SECONDS, GRACE_SECONDS = 3, 3  # somebody waits at the keyboard; what is not over by then is handed back
 MONGODB_URL = "HELIOGRAPH_MONGODB_URL"  # a MongoDB to use instead of one of our own
 
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
 
 class PortTakenError(Exception):
     """The api cannot listen on its port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(f"port {port} is taken: stop what listens there, or choose another: make up PORT={port + 1}")
+
+
+class SettingsError(Exception):
+    """A service cannot start as its settings are."""
 
 
 class Standalone(Service):
@@ -58,6 +68,7 @@ class Standalone(Service):
         self._home = home
         self._port = port
         self._on_ready = on_ready
+        self._ignored: set[str] = set()
         self.mails = MailCatcher(home / "mail")
         home.mkdir(parents=True, exist_ok=True)
         self._keys = Keys.keep_in(home)
@@ -67,6 +78,28 @@ class Standalone(Service):
     def url(self) -> str:
         """Where the api is."""
         return f"http://{HOST}:{self._port}"
+
+    @property
+    def ignored(self) -> list[str]:
+        """The variables that are set and do not count, since a standalone sets these itself; known once it runs."""
+        return sorted(self._ignored)
+
+    def _settings(self, kind: type[Settings], own: Mapping[str, Any]) -> Settings:
+        """Return a service's settings: its own by the environment, and before them what a standalone sets.
+
+        Raises
+        ------
+        SettingsError
+            They are wrong; its message says which, and what each is for.
+        """
+        names = {f"{PREFIX}{name.upper()}{end}" for name in own for end in ("", "_FILE")}
+        self._ignored |= names.intersection(os.environ) - {MONGODB_URL}
+        try:
+            return kind.model_validate(own)
+        except ValidationError as error:
+            raise SettingsError(explain(kind, error)) from error
+        except SecretFileError as error:
+            raise SettingsError(f"heliograph cannot start:\n  {error}") from error
 
     async def _start(self) -> None:
         stack = self._stack
@@ -78,7 +111,8 @@ class Standalone(Service):
         database = await stack.enter_async_context(Database(mongodb_url))
         bus = await stack.enter_async_context(MemoryBus())
         shared = {"mongodb_url": mongodb_url, "bus_url": "memory://", "public_url": self.url}
-        api = ApiSettings.model_validate(
+        api = self._settings(
+            ApiSettings,
             {
                 **shared,
                 "host": HOST,
@@ -86,9 +120,10 @@ class Standalone(Service):
                 "signing_keys": (self._keys.signing_key,),
                 "identity_key": self._keys.identity_key,
                 "link_keys": (self._keys.link_key,),
-            }
+            },
         )
-        notifier = NotifierSettings.model_validate(
+        notifier = self._settings(
+            NotifierSettings,
             {
                 **shared,
                 "smtp_url": self.mails.url,
@@ -97,9 +132,10 @@ class Standalone(Service):
                 "seal_keys": (self._keys.seal_key,),
                 "metrics_port": None,
                 **self._matrix,
-            }
+            },
         )
-        worker = WorkerSettings.model_validate(
+        worker = self._settings(
+            WorkerSettings,
             {
                 **shared,
                 "identity_key": self._keys.identity_key,
@@ -108,7 +144,7 @@ class Standalone(Service):
                 "metrics_port": None,
                 "drain_seconds": DRAIN_SECONDS,
                 "grace_seconds": GRACE_SECONDS,
-            }
+            },
         )
         # The api comes before the worker, so that it tells of nothing that it cannot show; the worker stops first.
         app = create_app(api, database=database, bus=bus)
@@ -116,6 +152,7 @@ class Standalone(Service):
         await stack.enter_async_context(server.serving(listener))
         await stack.enter_async_context(Notifier(notifier, database=database, bus=bus))
         await stack.enter_async_context(Worker(worker, database=database, bus=bus))
+        await app.state.parts.registry.refresh()  # it looks every two seconds, and somebody may submit at once
         self._on_ready()
 
 

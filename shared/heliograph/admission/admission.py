@@ -21,6 +21,7 @@ from heliograph.json_text import canonical_json
 from heliograph.queues.model import Queue
 from heliograph.storage import Files
 from heliograph.wire import Submission
+from heliograph.wire.faults import words_of
 
 MOST_KEY_CHARACTERS = 255
 MOST_INPUTS = 100  # uploads of one job; each is looked up
@@ -151,7 +152,7 @@ def _parse(body: Any) -> Submission:
         return Submission.model_validate(_shortened(body))
     except ValidationError as error:
         raise InvalidInputError.of_all([
-            FieldError(_path(fault["loc"], body), fault["msg"].removeprefix("Value error, "))
+            FieldError(_path(fault["loc"], body), words_of(Submission, fault))
             for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]) from error  # fmt: skip
 

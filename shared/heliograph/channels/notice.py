@@ -40,8 +40,9 @@ class Notice:
     product, time and short id. ``outline`` holds what may be said on any channel; the rest is left out of a notice by
     ``brief``. ``thread`` is alike for all notices that belong together. ``backend`` is what did the work, where one
     did. ``command`` fetches the job with the reader's own token, ``snippet`` asks for the same again in Python.
-    ``links`` lead to the work, ``choices`` to what the reader may do about being told; ``unsubscribe`` takes the one
-    click of RFC 8058. Of what ``is_brief`` a channel adds nothing of its own.
+    ``links`` lead to the work, ``choices`` to what the reader may do about being told, and ``why`` says in a sentence
+    why they are; ``unsubscribe`` takes the one click of RFC 8058. Of what ``is_brief`` a channel adds nothing of its
+    own.
     """
 
     subject: Subject
@@ -62,6 +63,7 @@ class Notice:
     picture: Artifact | None = None
     links: tuple[Link, ...] = ()
     choices: tuple[Link, ...] = ()
+    why: str = ""
     unsubscribe: str | None = None
     command: str | None = None
     snippet: str | None = None

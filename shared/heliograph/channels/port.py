@@ -1,6 +1,7 @@
 """The port: what a channel does for the sender, and what it is given."""
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from heliograph.channels.notice import Notice
 from heliograph.notices.model import Delivery, Policy
 from heliograph.storage import Database, Files
 
+MOST_SECONDS = 3600.0  # of patience that a server can ask for
+
 
 class SendError(Exception):
     """The notice did not certainly go out; ``reply`` is the server's own word, or what kept us from getting one."""
 
     def __init__(self, reply: str) -> None:
-        self.reply = reply
-        super().__init__(reply)
+        self.reply = str(reply)
+        super().__init__(self.reply)
 
 
 class Refused(SendError):  # noqa: N818 - read as the answer that it is
@@ -27,13 +30,15 @@ class Refused(SendError):  # noqa: N818 - read as the answer that it is
 class TryLater(SendError):  # noqa: N818 - read as the answer that it is
     """Nothing went out, and a later try may succeed.
 
-    ``slow_channel`` where the whole channel should rest first; ``after_seconds`` where the server said for how long.
+    ``slow_channel`` where the whole channel should rest first; ``after_seconds`` where the server said for how long,
+    which counts for an hour at most.
     """
 
     def __init__(self, reply: str, *, slow_channel: bool = False, after_seconds: float | None = None) -> None:
         super().__init__(reply)
         self.slow_channel = slow_channel
-        self.after_seconds = after_seconds
+        asked = after_seconds if after_seconds is not None and math.isfinite(after_seconds) else None
+        self.after_seconds = None if asked is None else min(max(asked, 0.0), MOST_SECONDS)
 
 
 class OutcomeUnknown(SendError):  # noqa: N818 - read as the answer that it is
@@ -47,6 +52,11 @@ class Channel(ABC):
     """
 
     name: str
+
+    @property
+    def account(self) -> str | None:
+        """As whom it sends, where its readers have to know that: whom to invite, say."""
+        return None
 
     @property
     def is_open(self) -> bool:

@@ -14,7 +14,7 @@ from heliograph.client import groups_cli, notices_cli, notify_cli, operations_cl
 from heliograph.client.client import Client
 from heliograph.client.progress import follow
 from heliograph.client.tables import console, print_table, ran, show_backend, show_job, table_of
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with, whole_id
 from heliograph.wire import JobView
 
 KEPT_KEYS = Path(".heliograph/keys.json")
@@ -75,6 +75,7 @@ def log(
 ) -> None:
     """Print a job's log."""
     with connected(url, token) as client:
+        job = whole_id(client, job)
         for piece in client.follow_log(job) if follow_on else (client.log(job),):
             sys.stdout.write(piece)
             sys.stdout.flush()
@@ -83,13 +84,13 @@ def log(
 @app.command()
 def cancel(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Cancel a job."""
-    _each(url, token, lambda client: client.cancel(job))
+    _each(url, token, lambda client: client.cancel(whole_id(client, job)))
 
 
 @app.command()
 def retry(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Run a job that is over once more."""
-    _each(url, token, lambda client: client.retry(job))
+    _each(url, token, lambda client: client.retry(whole_id(client, job)))
 
 
 @app.command()
@@ -97,9 +98,10 @@ def download(job: str, folder: Path = Path(), url: Url = DEFAULT_URL, token: Tok
     """Download a job's artifacts into a folder."""
     with connected(url, token) as client:
         folder.mkdir(parents=True, exist_ok=True)
-        for artifact in client.job(job).artifacts:
+        found = client.job(job)
+        for artifact in found.artifacts:
             target = folder / Path(artifact.name).name
-            typer.echo(client.download(job, artifact.name, target))
+            typer.echo(client.download(found.id, artifact.name, target))
 
 
 @app.command()

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from heliograph.client.ledger import ANSWER, answer, standing
 from heliograph.client.tables import print_table, table_of
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, whole_id
 from heliograph.notices.model import DeliveryStatus
 
 
@@ -29,19 +30,19 @@ def notices(
     with connected(url, token) as client:
         if job is None:
             found = client.notices_page(**asked, limit=min(most, 200))
-            table = table_of("id", "about", "occasion", "channel", "recipient", "status", "reason")
+            table = table_of("id", "about", "occasion", "channel", "recipient", "status", "reason", ANSWER)
             for _, notice in zip(range(most), found, strict=False):
                 table.add_row(
-                    notice.id, notice.subject, notice.occasion, notice.channel, notice.recipient, notice.status,
-                    notice.reason,
+                    notice.id, notice.subject, notice.occasion, notice.channel, notice.recipient, standing(notice),
+                    notice.reason, answer(notice),
                 )  # fmt: skip
         else:
-            table = table_of("id", "occasion", "channel", "recipient", "status", "reason", "receipt")
-            for notice in client.notices(job):
+            table = table_of("id", "occasion", "channel", "recipient", "status", "reason", ANSWER)
+            for notice in client.notices(whole_id(client, job)):
                 if all(value in {None, getattr(notice, name)} for name, value in asked.items()):
                     table.add_row(
-                        notice.id, notice.occasion, notice.channel, notice.recipient, notice.status, notice.reason,
-                        notice.receipt,
+                        notice.id, notice.occasion, notice.channel, notice.recipient, standing(notice), notice.reason,
+                        answer(notice),
                     )  # fmt: skip
         print_table(table)
 
@@ -66,5 +67,10 @@ def incident(
 ) -> None:
     """Report a problem to those who run the platform."""
     with connected(url, token) as client:
-        made = client.report_incident(text, job=job, title=title)
+        made = client.report_incident(text, job=job and whole_id(client, job), title=title)
+    if made.told:
         typer.echo(f"{made.id}: the operators are told")
+    elif made.told is None:
+        typer.echo(f"kept as {made.id}; no notifier runs at present: one that does tells the operators")
+    else:
+        typer.echo(f"kept as {made.id}; nobody is set to be told (HELIOGRAPH_INCIDENTS_TO)")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from heliograph.client.asking import Asking
 from heliograph.wire import NoticeView
-from heliograph.wire.bulletins import IncidentDetail, IncidentView, NoticeTestNotices, NoticeTestView
+from heliograph.wire.bulletins import IncidentDetail, IncidentTaken, IncidentView, NoticeTestNotices, NoticeTestView
 from heliograph.wire.preferences import MatrixChallenge, MatrixLinkView, PreferencesView
 from heliograph.wire.silence import MuteView, WatchView
 
@@ -72,11 +72,11 @@ class Notifications(Asking):
 
     def report_incident(
         self, text: str, *, title: str | None = None, job: str | None = None, occurred_at: datetime | None = None
-    ) -> IncidentView:
+    ) -> IncidentTaken:
         """Tell the operators of a problem, which may be about a job."""
         occurred = occurred_at.isoformat() if occurred_at else None
         body = _stated({"text": text, "title": title, "job": job, "occurred_at": occurred})
-        return IncidentView.model_validate(self._ask("POST", "/v1/incidents", json=body).json())
+        return IncidentTaken.model_validate(self._ask("POST", "/v1/incidents", json=body).json())
 
     def incidents(self, **filters: Any) -> Iterator[IncidentView]:
         """Yield reports of problems, the newest first."""

@@ -7,6 +7,7 @@ import typer
 
 from heliograph.client import preferences_cli, silence_cli
 from heliograph.client.client import Client
+from heliograph.client.ledger import ANSWER, answer, standing
 from heliograph.client.tables import print_table, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
 from heliograph.notices.model import OPEN, DeliveryStatus
@@ -33,7 +34,8 @@ def link(
         challenge = client.link_matrix(user)
         typer.echo(challenge.say)
         minutes = challenge.expires_in_seconds // 60
-        typer.echo(f"Say this to the bot as {user} within {minutes} minutes, in a room with it.", err=True)
+        bot = challenge.bot or "the bot"
+        typer.echo(f"As {user}, invite {bot} to a room and say this there within {minutes} minutes.", err=True)
 
 
 @app.command()
@@ -59,14 +61,14 @@ def try_channels(
         typer.echo(f"heliograph: no notifier has answered within {ANSWER_SECONDS:g} s; does one run?", err=True)
         raise typer.Exit(1)
     shown = _of_channel(found, channel)
-    table = table_of("channel", "recipient", "status", "what the server said")
+    table = table_of("channel", "recipient", "status", ANSWER)
     for notice in shown:
-        table.add_row(notice.channel, notice.recipient, notice.status, _answer(notice))
+        table.add_row(notice.channel, notice.recipient, standing(notice), _said(notice))
     print_table(table)
     sent = [notice for notice in shown if notice.status is DeliveryStatus.SENT]
     if not sent:
         typer.echo("heliograph: nothing was sent", err=True)
-    if not sent or any(notice.status is not DeliveryStatus.SUPPRESSED for notice in shown if notice not in sent):
+    if not sent or any(notice.recipient for notice in shown if notice not in sent):  # without one, nobody was meant
         raise typer.Exit(1)
 
 
@@ -87,6 +89,6 @@ def _of_channel(found: NoticeTestNotices, channel: str | None) -> list[NoticeVie
     return [notice for notice in found.items if channel in {None, notice.channel}]
 
 
-def _answer(notice: NoticeView) -> str:
-    last = notice.attempts[-1].reply if notice.attempts else None
-    return last or notice.receipt or notice.reason
+def _said(notice: NoticeView) -> str:
+    untried = f"not tried yet; its channel rests, or is not open: {notice.reason}"
+    return answer(notice) or (untried if notice.status is DeliveryStatus.PLANNED else notice.reason)

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from heliograph.client.stated import stated
 from heliograph.client.tables import console, print_table, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
-from heliograph.wire.preferences import PreferencesView
+from heliograph.wire.preferences import EffectiveWishes, PreferencesView
 
-_LISTS = {"working_days", "urgent"}
+_LEFT = {name: "the platform's default" for name in EffectiveWishes.model_fields if name != "recipient"}
 
 
 def register(app: typer.Typer) -> None:
@@ -37,46 +38,16 @@ def change(
     token: Token = None,
 ) -> None:
     """Set preferences: they go before your tokens, and after what a submission asks for."""
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        _put(changes, setting)
+    changes = stated(settings)
     with connected(url, token) as client:
         _show(client.set_notifications(**changes))
 
 
-def _put(changes: dict[str, Any], setting: str) -> None:
-    """Put one KEY=VALUE into a patch of preferences."""
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"{setting} is not of the form KEY=VALUE")
-    place = changes
-    *outer, name = key.split(".")
-    for each in outer:
-        place = place.setdefault(each, {})
-        if not isinstance(place, dict):
-            raise typer.BadParameter(f"{each} is set twice")
-    place[name] = _value(key, text)
-
-
-def _value(key: str, text: str) -> Any:
-    if not text:
-        return None
-    if key in _LISTS:
-        return [each.strip() for each in text.split(",")]
-    if key == "quiet_hours":
-        begin, _, end = text.partition("-")
-        return {"from": begin.strip(), "to": end.strip()}
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def _show(preferences: PreferencesView) -> None:
-    stated = preferences.stated()
-    effective = stated.pop("effective")
+    own = preferences.stated()
+    effective = own.pop("effective")
     table = table_of("preference", "value")
-    for name, value in _flat("", stated):
+    for name, value in _flat("", own):
         table.add_row(name, value)
     if table.row_count:
         print_table(table)
@@ -88,10 +59,9 @@ def _show(preferences: PreferencesView) -> None:
         return
     holds = table_of("channel", "what holds", "")
     for channel, wishes in effective.items():
-        for name, value in _flat("", wishes):
+        for name, value in _flat("", _LEFT | wishes):
             holds.add_row(channel, name, value)
     print_table(holds)
-    console.print("What is not listed is left to the platform's defaults.")
 
 
 def _flat(prefix: str, value: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from heliograph.client.stated import stated
 from heliograph.client.tables import print_table, table_of
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, whole_id
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +27,7 @@ def mute(
     """Hear no more of a job, of a group, or of anything."""
     seconds = None if hours is None else hours * 3600
     with connected(url, token) as client:
+        job = job and whole_id(client, job)
         made = client.mute(job=job, group=group, owner=owner, channel=channel, seconds=seconds)
         typer.echo(f"muted; to be told again: heliograph notify unmute {made.id}")
 
@@ -53,6 +55,10 @@ def unmute(
 
 
 def watch(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What to be told of them: email.submitted=false"),
+    ] = None,
     queue: Annotated[str | None, typer.Option(help="A pull queue; takes a role")] = None,
     backend: Annotated[str | None, typer.Option(help="A backend; takes a role")] = None,
     group: Annotated[str | None, typer.Option(help="A group; without a role, of your own jobs")] = None,
@@ -61,7 +67,7 @@ def watch(
 ) -> None:
     """Be told of the jobs of a queue, of a backend or of a group."""
     with connected(url, token) as client:
-        made = client.watch(queue=queue, backend=backend, group=group)
+        made = client.watch(queue=queue, backend=backend, group=group, **stated(settings or ()))
         typer.echo(f"you are told of these jobs; to end it: heliograph notify unwatch {made.id}")
 
 

@@ -8,8 +8,9 @@ import typer
 
 from heliograph.client.client import Client, ProblemError
 from heliograph.client.progress import follow
+from heliograph.client.stated import notify_of
 from heliograph.client.tables import console, show_job
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with, json_object
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with, json_object, whole_id
 from heliograph.wire import JobView
 
 
@@ -25,6 +26,12 @@ def submit(
     not_before: Annotated[
         str | None, typer.Option(help="Waits until then: 2030-01-31T20:00:00Z, or with another offset")
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to be told of it: false, email.done=true, a JSON object or @file; KEY=VALUE may be repeated"
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Show its progress until it is over")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print its id, and nothing else")] = False,
     url: Url = DEFAULT_URL,
@@ -39,11 +46,13 @@ def submit(
         raise typer.BadParameter("name a backend, or a queue with --queue")
     stated = json_object(parameters or "{}", "parameters")
     named: dict[str, Any] = {
-        "name": name, "group": group, "after": after or None, "timeout_seconds": timeout, "priority": priority,
-        "not_before": not_before,
+        "name": name, "group": group, "timeout_seconds": timeout, "priority": priority, "not_before": not_before,
+        "notify": notify_of(notify or ()),
     }  # fmt: skip
     fields = {name: value for name, value in named.items() if value is not None}
     with connected(url, token) as client:
+        if after:
+            fields["after"] = [whole_id(client, each) for each in after]
         if backend is None:
             assert queue is not None
             job = client.submit_to(queue, stated, **fields)

@@ -11,6 +11,7 @@ import httpx
 import typer
 
 from heliograph.client.client import Client, ProblemError
+from heliograph.ids import SHORT_CHARACTERS
 from heliograph.jobs.states import State
 from heliograph.wire import JobView
 
@@ -42,6 +43,11 @@ def connected(url: str, token: str | None) -> Iterator[Client]:
     except (httpx.HTTPStatusError, httpx.InvalidURL, ValueError) as error:
         typer.echo(f"heliograph: {url} does not answer as Heliograph does; is this its address?", err=True)
         raise typer.Exit(1) from error
+
+
+def whole_id(client: Client, job: str) -> str:
+    """Return a job's id, also where only its last 8 characters are given, as notices show them."""
+    return client.job(job).id if len(job) == SHORT_CHARACTERS else job
 
 
 def exit_with(job: JobView) -> None:

@@ -7,14 +7,13 @@ from typing import Any
 
 from heliograph.jobs.states import OVER
 from heliograph.jobs.store.indexes import JOBS
-from heliograph.notices.indexes import DELIVERIES
-from heliograph.notices.model import OPEN, Occasion
+from heliograph.notices.indexes import CAMPAIGNS, DELIVERIES
+from heliograph.notices.model import OPEN, Occasion, Subject, SubjectKind
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
-PLANNED_WITHIN = timedelta(seconds=10)  # an event takes 2 s at most, a sweep another one
-SENT_WITHIN = timedelta(seconds=60)
-_OF_ENDS = [Occasion.DONE.value, Occasion.FAILED.value, Occasion.CANCELLED.value]
+TOLD_WITHIN = timedelta(seconds=60)
+_OF_ENDS = [Occasion.DONE.value, Occasion.FAILED.value, Occasion.CANCELLED.value, Occasion.DIGEST.value]
 _IS_OPEN = {"status": {"$in": [status.value for status in OPEN]}}
 
 
@@ -28,9 +27,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was counted at a moment; ``untold`` are the jobs that ended some time ago and of which nothing is settled.
+    """What was counted at a moment; ``untold`` are the jobs that ended a minute ago or more and are not settled.
 
-    What waits for a reader's quiet hours to end is not due yet, and so not untold.
+    That is: no notifier has planned what people are to be told of them, or a notice of their end has been due for so
+    long. What waits for a reader's quiet hours to end is not due yet, and so not untold. A group whose digest has been
+    due for so long, or which no notifier has looked at for so long since it was to, counts as one.
     """
 
     at: datetime
@@ -43,13 +44,12 @@ class NoticeCensus:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs = database.collection(JOBS)
         self._deliveries = database.collection(DELIVERIES)
 
     async def take(self) -> Reading:
         """Count once."""
         now = await self._database.now()
-        return Reading(now, await self.waiting(now), await self._unplanned(now) + await self._unsent(now))
+        return Reading(now, await self.waiting(now), await self._untold(now - TOLD_WITHIN))
 
     async def waiting(self, now: datetime) -> dict[str, Waiting]:
         """Return what is open, by channel."""
@@ -62,19 +62,26 @@ class NoticeCensus:
             found = self._deliveries.aggregate(stages)
             return {row["_id"]: Waiting(row["notices"], row["since"]) async for row in found}
 
-    async def _unplanned(self, now: datetime) -> int:
-        """Count ended jobs whose changes no notifier has planned yet."""
-        where = {
-            "notices_due.0": {"$exists": True}, "notices_due.at": {"$lt": now - PLANNED_WITHIN},
+    async def _untold(self, before: datetime) -> int:
+        """Count what ended before a time and is not settled; each job and each group once."""
+        unsent = {**_IS_OPEN, "occasion": {"$in": _OF_ENDS}, "first_due_at": {"$lt": before}}
+        # By when it ended: what waits for a contact directory is noted as due ever later.
+        unplanned = {
+            "notices_due.0": {"$exists": True}, "notices_due.at": {"$type": "date"}, "ended_at": {"$lt": before},
             "state": {"$in": [state.value for state in OVER]},
         }  # fmt: skip
-        with translated():
-            return await self._jobs.count_documents(where)
-
-    async def _unsent(self, now: datetime) -> int:
-        """Count jobs of whose end a notice is due and was not sent, given up or decided against."""
-        late = {**_IS_OPEN, "occasion": {"$in": _OF_ENDS}, "first_due_at": {"$lt": now - SENT_WITHIN}}
-        stages: list[dict[str, Any]] = [{"$match": late}, {"$group": {"_id": "$subject"}}, {"$count": "jobs"}]
+        unlooked = {"look_at": {"$lt": before}}
+        stages: list[dict[str, Any]] = [
+            {"$match": unsent}, {"$project": {"_id": "$subject"}},
+            {"$unionWith": {"coll": JOBS, "pipeline": [{"$match": unplanned}, _as(SubjectKind.JOB)]}},
+            {"$unionWith": {"coll": CAMPAIGNS, "pipeline": [{"$match": unlooked}, _as(SubjectKind.GROUP)]}},
+            {"$group": {"_id": "$_id"}}, {"$count": "untold"},
+        ]  # fmt: skip
         with translated():
             rows = await self._deliveries.aggregate(stages).to_list(None)
-        return rows[0]["jobs"] if rows else 0
+        return rows[0]["untold"] if rows else 0
+
+
+def _as(kind: SubjectKind) -> dict[str, Any]:
+    """Return the stage that writes what is found as the subject of a notice."""
+    return {"$project": {"_id": {"$concat": [str(Subject(kind, "")), "$_id"]}}}

@@ -17,7 +17,8 @@ def to_document(delivery: Delivery) -> Document:
         "urgent": delivery.is_urgent, "tries": 0, "attempts": [],
     }  # fmt: skip
     optional = {
-        "interval_seconds": delivery.interval_seconds, "person": delivery.person, "time_zone": delivery.time_zone,
+        "interval_seconds": delivery.interval_seconds, "person": delivery.person, "origin": delivery.origin,
+        "time_zone": delivery.time_zone,
     }  # fmt: skip
     return document | {name: value for name, value in optional.items() if value is not None}
 
@@ -29,8 +30,9 @@ def to_delivery(document: Mapping[str, Any]) -> Delivery:
         series=document["series"], seq=document["seq"], channel=document["channel"], recipient=document["recipient"],
         status=DeliveryStatus(document["status"]), reason=document["reason"], created_at=document["created_at"],
         due_at=document["due_at"], copy=document["copy"], person=document.get("person"),
-        time_zone=document.get("time_zone"), is_urgent=document["urgent"], receipt=document.get("receipt"),
-        sent_at=document.get("sent_at"), interval_seconds=document.get("interval_seconds"),
+        origin=document.get("origin"), time_zone=document.get("time_zone"), is_urgent=document["urgent"],
+        receipt=document.get("receipt"), sent_at=document.get("sent_at"),
+        interval_seconds=document.get("interval_seconds"),
         attempts=tuple(
             Attempt(entry["at"], Outcome(entry["outcome"]), entry.get("reply")) for entry in document["attempts"]
         ),

@@ -3,8 +3,9 @@
 from heliograph.notices.model import DeliveryStatus
 from heliograph.storage import Database, Index
 
-DELIVERIES = "deliveries"
+DELIVERIES = "notices"  # not "deliveries", which notifiers of before this version keep in another form
 INTERVALS = "intervals"
+CAMPAIGNS = "campaigns"  # the notifiers' own; others read whose they are, and whether somebody looks after them
 
 _DELIVERY_INDEXES = (
     # At most one notice of an occasion; its first key also answers "about this subject".

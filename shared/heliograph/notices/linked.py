@@ -5,10 +5,12 @@ is proven when a linked user speaks to the bot in it.
 """
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
+from heliograph.notices.preferences import Preferences, PreferenceStore
 from heliograph.storage import Database, DuplicateError, Index
 from heliograph.storage.errors import translated
 
@@ -39,6 +41,7 @@ class LinkedUsers:
 
     def __init__(self, database: Database) -> None:
         self._links = database.collection(LINKED)
+        self._preferences = PreferenceStore(database)
 
     async def challenge(self, person: str, user: str) -> str:
         """Return a code with which the Matrix user ``user`` can link itself to ``person``; the last one counts."""
@@ -88,10 +91,29 @@ class LinkedUsers:
             })  # fmt: skip
 
     async def unlink(self, person: str) -> bool:
-        """Forget a person's Matrix user, rooms and open challenge; return whether a user was linked."""
+        """Forget a person's Matrix user, rooms and open challenge; return whether a user was linked.
+
+        From then on they are not told in these rooms, also where their preferences name one.
+        """
+        await self._leave((await self.of_person(person)).rooms, person)
         with translated():
             found = await self._links.find_one_and_delete({"_id": person})
         return bool(found and "user" in found)
+
+    async def _leave(self, rooms: Iterable[str], person: str) -> None:
+        """Take rooms that are not proven any more out of a person's preferences."""
+        left = frozenset(rooms)
+
+        def without(preferences: Preferences) -> Preferences:
+            kept = {
+                channel: replace(wish, recipient="") if wish.recipient in left else wish
+                for channel, wish in preferences.wishes.items()
+            }
+            return replace(preferences, wishes=kept)
+
+        stated = await self._preferences.get(person)
+        if without(stated) != stated:
+            await self._preferences.change(person, without)
 
     async def _link(self, person: str, user: str, spoken: str) -> str | None:
         linked = {"user": {"$literal": user}, "linked_at": "$$NOW", "rooms": []}

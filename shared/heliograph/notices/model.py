@@ -138,7 +138,8 @@ class Delivery:
     for what an administrator had sent again. ``reason`` names the rule that decided: a short word, a colon, and a
     sentence. With ``interval_seconds`` it may go out only where no other notice of the same request went to this
     recipient for so long; that is asked once, when it is planned. ``person`` is who stands behind the recipient, and
-    ``time_zone`` theirs (an IANA name), where these are known.
+    ``time_zone`` theirs (an IANA name), where these are known. ``origin`` says how they come to be told: "owner",
+    "submission", "watch", "contact" or "operator"; None where nobody has said, as for deliveries of old.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Delivery:
     due_at: datetime
     copy: int = 0
     person: str | None = None
+    origin: str | None = None
     time_zone: str | None = None
     is_urgent: bool = False
     attempts: tuple[Attempt, ...] = ()

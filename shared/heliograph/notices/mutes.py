@@ -10,6 +10,7 @@ from heliograph.storage import Database, Index
 from heliograph.storage.errors import translated
 
 MUTES = "mutes"
+MOST_MUTES = 500  # of one person: all are read whenever something is planned for them
 _INDEXES = (
     Index("person", (("person", 1),), {"sparse": True}),
     Index("recipient", (("recipient", 1), ("channel", 1)), {"sparse": True}),

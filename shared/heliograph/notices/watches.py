@@ -72,10 +72,11 @@ class WatchStore:
         with translated():
             await self._watches.insert_one(watch.to_document())
 
-    async def remove(self, identifier: str, person: str) -> bool:
-        """Remove one of a person's; return whether it was there."""
+    async def remove(self, identifier: str, person: str | None) -> bool:
+        """Remove one of a person's, or, where that is None, of anybody's; return whether it was there."""
+        where = {"_id": identifier} if person is None else {"_id": identifier, "person": person}
         with translated():
-            return bool((await self._watches.delete_one({"_id": identifier, "person": person})).deleted_count)
+            return bool((await self._watches.delete_one(where)).deleted_count)
 
     async def of_person(self, person: str) -> list[Watch]:
         """Return a person's, the newest first."""

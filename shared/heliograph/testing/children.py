@@ -17,6 +17,7 @@ from heliograph.backends.result import as_json
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
 from heliograph.wire import Submission
+from heliograph.wire.faults import words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def submission_of(parent: str, number: int, backend: str, parameters: Mapping[st
         Submission.model_validate(body)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        words = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+        words = (f"{'.'.join(map(str, fault['loc']))}: {words_of(Submission, fault)}" for fault in faults)
         raise UsageError("; ".join(words)) from error
     except FatalError as error:
         raise UsageError(str(error).replace("result", "submission", 1)) from None

@@ -53,6 +53,15 @@ class IncidentView(BaseModel):
     planned_at: datetime | None = Field(description="When it was decided who is told; their notices tell the rest")
 
 
+class IncidentTaken(IncidentView):
+    """A report that has just been made."""
+
+    told: bool | None = Field(
+        default=None,
+        description="Whether somebody is configured to be told of reports; null: no notifier runs that would say so",
+    )
+
+
 class IncidentDetail(IncidentView):
     """A report, and who was told of it."""
 

@@ -54,4 +54,5 @@ class NoticePage(BaseModel):
     """A page of notices."""
 
     items: list[NoticeView]
+    others: int = Field(default=0, description="How many more there are, to others: whom only some roles may see")
     next: str | None = None

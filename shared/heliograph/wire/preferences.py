@@ -1,6 +1,7 @@
 """What a person prefers to be told, and the Matrix user that is theirs, as a client writes and reads them."""
 
 import functools
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -12,7 +13,7 @@ from heliograph.notices.addresses import is_matrix_user
 from heliograph.notices.model import Occasion, Wish
 from heliograph.wire.submission import ChannelWishes
 
-_Clock = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _MOST_RECIPIENT = 255
 
 
@@ -44,6 +45,17 @@ def _matrix_user(value: str) -> str:
     if not is_matrix_user(value):
         raise ValueError("this is no Matrix user; one is written as @ada:example.org")
     return value
+
+
+def _clock(value: str) -> str:
+    if not _CLOCK.fullmatch(value):
+        raise ValueError(
+            'this is no time of day; quiet hours are written as 22:00-07:00, in JSON {"from": "22:00", "to": "07:00"}'
+        )
+    return value
+
+
+_Clock = Annotated[str, AfterValidator(_clock), Field(json_schema_extra={"pattern": f"^{_CLOCK.pattern}$"})]
 
 
 class ChannelPreferences(ChannelWishes):
@@ -170,6 +182,7 @@ class MatrixChallenge(BaseModel):
     code: str
     expires_in_seconds: int
     say: str = Field(description="Say this to the bot, in a room that you have invited it to")
+    bot: str | None = Field(description="The bot's own Matrix user, whom to invite")
 
 
 class MatrixLinkView(BaseModel):

@@ -92,6 +92,7 @@ class WatchView(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    person: str = Field(description="Who is told")
     queue: str | None = Field(description="A backend's jobs are those of the queue of its name")
     group: str | None
     owner: str | None = Field(description="Whose jobs alone; null: everybody's")
@@ -100,7 +101,7 @@ class WatchView(BaseModel):
 
 
 class WatchPage(BaseModel):
-    """All watches of the caller, the newest first."""
+    """All watches of a person, the newest first."""
 
     items: list[WatchView]
     next: None = None

@@ -38,8 +38,10 @@ async def take(request: Request, token: str) -> Response:
     if len(text) > MOST_CHARACTERS:
         return _form(job, f"This is too long: at most {MOST_CHARACTERS:,} characters.", text, status=422)
     bulletin = Bulletin(new_id(), SubjectKind.INCIDENT, recipient, now(), text, job=job)
-    await report(parts_of(request), bulletin, f"report|{digest(job, recipient)}")
-    said = f"The operators are told. Your report is number {short_id(bulletin.id)}; you can close this page."
+    parts = parts_of(request)
+    await report(parts, bulletin, f"report|{digest(job, recipient)}")
+    kept = "The operators are told." if await parts.announced_channels.tells_incidents() else "It is kept."
+    said = f"{kept} Your report is number {short_id(bulletin.id)}; you can close this page."
     return page("said.html", title="Thank you", text=said)
 
 

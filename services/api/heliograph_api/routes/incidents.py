@@ -12,7 +12,7 @@ from heliograph.ids import new_id
 from heliograph.notices.bulletins import Bulletin
 from heliograph.notices.model import SubjectKind
 from heliograph.wire import NoticeView
-from heliograph.wire.bulletins import IncidentDetail, IncidentPage, IncidentRequest, IncidentView
+from heliograph.wire.bulletins import IncidentDetail, IncidentPage, IncidentRequest, IncidentTaken
 from heliograph_api.authentication import Caller
 from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
@@ -27,7 +27,7 @@ _SKEW = timedelta(minutes=5)  # clocks of clients differ
 
 
 @router.post(
-    "/incidents", summary="Report a problem", status_code=201, response_model=IncidentView,
+    "/incidents", summary="Report a problem", status_code=201, response_model=IncidentTaken,
     responses=problems(400, 401, 403, 404, 413, 422, 429), openapi_extra=body_of(IncidentRequest),
 )  # fmt: skip
 async def report_incident(request: Request, caller: Person) -> Response:
@@ -43,7 +43,8 @@ async def report_incident(request: Request, caller: Person) -> Response:
         new_id(), SubjectKind.INCIDENT, caller.subject, now, asked.text, asked.title, asked.job, asked.occurred_at
     )
     await report(parts, bulletin, f"report|{caller.subject}")
-    return json_response(_view(bulletin), 201, {"Location": f"/v1/incidents/{bulletin.id}"})
+    told = await parts.announced_channels.tells_incidents()
+    return json_response(_view(bulletin) | {"told": told}, 201, {"Location": f"/v1/incidents/{bulletin.id}"})
 
 
 @router.get(

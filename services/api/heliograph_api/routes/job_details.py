@@ -10,8 +10,9 @@ from starlette.responses import Response, StreamingResponse
 from heliograph.errors import InvalidInputError, NotFoundError
 from heliograph.jobs.model import Job
 from heliograph.jobs.store.logs import LogChunk
-from heliograph.wire import ArtifactPage, HistoryPage, NoticePage, NoticeView
+from heliograph.wire import ArtifactPage, HistoryPage, NoticePage
 from heliograph.wire.jobs import artifact_json, history_json
+from heliograph_api.addressees import shown
 from heliograph_api.authentication import Caller
 from heliograph_api.following import Follower
 from heliograph_api.parts import parts_of
@@ -116,11 +117,13 @@ async def artifact(request: Request, caller: Caller, job_id: str, name: str) -> 
     responses=problems(401, 404),
 )  # fmt: skip
 async def notices(request: Request, caller: Caller, job_id: str) -> Response:
-    """Answer with every notice about the job, sent or not, with the rule that decided and the server's receipt."""
+    """Answer with the notices about the job, sent or not, with the rule that decided and the server's receipt.
+
+    Who may not see everybody's jobs sees those to them and to whom their submission named; `others` counts the rest.
+    """
     parts = parts_of(request)
     job = await parts.jobs.get(job_id, caller)
-    items = [NoticeView.from_delivery(each).model_dump() for each in await parts.ledger.of_job(job.id)]
-    return json_response({"items": items, "next": None})
+    return json_response(await shown(request, caller, await parts.ledger.of_job(job.id), job) | {"next": None})
 
 
 async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from heliograph.admission.admission import idempotency
-from heliograph.errors import InvalidInputError
+from heliograph.errors import InvalidInputError, NotFoundError
+from heliograph.identity.identity import Identity, scope
+from heliograph.ids import SHORT_CHARACTERS
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store.listing import Criteria
@@ -103,8 +105,13 @@ async def read(
     wait: Wait = 0,
     state: Annotated[list[State] | None, Query(description="States to wait for; by default, until it is over")] = None,
 ) -> Response:
-    """Answer with the job; with `wait`, as soon as it is in one of the states, or when the time is over."""
+    """Answer with the job; with `wait`, as soon as it is in one of the states, or when the time is over.
+
+    The last 8 characters of an id, as notices show them, find a job among the caller's latest 10,000.
+    """
     parts = parts_of(request)
+    if len(job_id) == SHORT_CHARACTERS and not caller.is_anonymous:
+        job_id = await _whole_id(request, job_id, caller)
     awaited = frozenset(state or OVER)
 
     async def look() -> Job:
@@ -132,3 +139,14 @@ async def cancel(request: Request, caller: Caller, job_id: str) -> Response:
 async def retry(request: Request, caller: Caller, job_id: str) -> Response:
     """Queue a job that is over once more, as a new series."""
     return json_response(job_json(await parts_of(request).jobs.reopen(job_id, caller)))
+
+
+async def _whole_id(request: Request, end: str, caller: Identity) -> str:
+    """Return the id of the one job of late that the caller may see and whose id ends so."""
+    match await parts_of(request).listing.ending_in(end.upper(), scope(caller)):
+        case [found]:
+            return found
+        case []:
+            raise NotFoundError(f"there is no job whose id ends in {end} among the latest")
+        case _:
+            raise NotFoundError(f"several ids end in {end}: give the whole one")

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from heliograph.errors import NotFoundError
+from heliograph.errors import ConflictError, NotFoundError
 from heliograph.notices.linked import CODE_LIFETIME
 from heliograph.wire.preferences import MatrixChallenge, MatrixLinkView, MatrixUserRequest
 from heliograph_api.parts import parts_of
@@ -25,13 +25,22 @@ async def read_link(request: Request, caller: Person) -> Response:
 
 @router.post(
     "/me/matrix", summary="Link a Matrix user", status_code=201, response_model=MatrixChallenge,
-    responses=problems(400, 401, 403, 413, 422), openapi_extra=body_of(MatrixUserRequest),
+    responses=problems(400, 401, 403, 409, 413, 422), openapi_extra=body_of(MatrixUserRequest),
 )  # fmt: skip
 async def link(request: Request, caller: Person) -> Response:
     """Answer with a code; the user is linked once it has said that to the bot. The last code counts, and once."""
+    parts = parts_of(request)
     asked = await read_model(request, MatrixUserRequest)
-    code = await parts_of(request).linked.challenge(caller.subject, asked.user)
-    answer = {"code": code, "expires_in_seconds": int(CODE_LIFETIME.total_seconds()), "say": f"link {code}"}
+    channels = await parts.announced_channels.channels()
+    if "matrix" not in channels:
+        raise ConflictError(
+            "Matrix is not set up here: no notifier that sends over it runs, so nobody would hear a code"
+        )
+    code = await parts.linked.challenge(caller.subject, asked.user)
+    answer = {
+        "code": code, "expires_in_seconds": int(CODE_LIFETIME.total_seconds()), "say": f"link {code}",
+        "bot": channels["matrix"],
+    }  # fmt: skip
     return json_response(answer, 201, {"Cache-Control": "no-store"})
 
 

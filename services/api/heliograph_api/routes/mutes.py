@@ -9,7 +9,7 @@ from starlette.responses import Response
 from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity
 from heliograph.ids import new_id
-from heliograph.notices.mutes import Mute, MuteScope
+from heliograph.notices.mutes import MOST_MUTES, Mute, MuteScope
 from heliograph.wire.silence import MutePage, MuteRequest, MuteView
 from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
@@ -19,7 +19,7 @@ from heliograph_api.responses import json_response, problems
 
 router = APIRouter(prefix="/v1", tags=["notifications"])
 
-MOST_MUTES = 500  # of one person: all are read whenever something is planned for them
+MADE_BY = "a request to the api"
 
 
 @router.post(
@@ -34,6 +34,11 @@ async def mute(request: Request, caller: Person) -> Response:
     until = now + timedelta(seconds=asked.seconds) if asked.seconds is not None else asked.until
     if until is not None and until <= now:
         raise InvalidInputError.of("until", "this is past already")
+    channels = await parts.announced_channels.channels()
+    if asked.channel is not None and channels and asked.channel not in channels:
+        raise InvalidInputError.of(
+            "channel", f"there is no such channel here; there are: {', '.join(sorted(channels))}"
+        )
     scope, of, owner = MuteScope.ALL, None, None
     if asked.job is not None:
         scope, of = MuteScope.JOB, (await parts.jobs.get(asked.job, caller)).id
@@ -42,7 +47,7 @@ async def mute(request: Request, caller: Person) -> Response:
     if len(await parts.mutes.of_person(caller.subject)) >= MOST_MUTES:
         raise ConflictError(f"you have {MOST_MUTES} mutes already; remove some, or mute everything")
     made = Mute(
-        new_id(), scope, "the api", now, of=of, owner=owner, person=caller.subject, channel=asked.channel, until=until
+        new_id(), scope, MADE_BY, now, of=of, owner=owner, person=caller.subject, channel=asked.channel, until=until
     )
     await parts.mutes.add(made)
     return json_response(_view(made), 201)
@@ -53,8 +58,9 @@ async def mute(request: Request, caller: Person) -> Response:
     dependencies=[KNOWN_QUERY],
 )  # fmt: skip
 async def list_mutes(request: Request, caller: Person) -> Response:
-    """List the newest first; those too that a link in a message has made for one of the caller's own recipients."""
-    found = await _mutes(request, caller)
+    """List those in force, the newest first; also what a link in a message has made for a recipient of the caller's."""
+    now = await parts_of(request).database.now()
+    found = [each for each in await _mutes(request, caller) if each.until is None or each.until > now]
     return json_response({"items": [_view(each) for each in found], "next": None})
 
 

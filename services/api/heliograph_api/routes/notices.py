@@ -10,11 +10,13 @@ from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Action
 from heliograph.ids import new_id
 from heliograph.notices.bulletins import Bulletin
+from heliograph.notices.campaigns import CampaignSubjects
 from heliograph.notices.claims import claimed_wishes, time_zone_of
 from heliograph.notices.model import DeliveryStatus, Subject, SubjectKind, Wish
 from heliograph.notices.reach import reached, require_own
 from heliograph.wire import NoticePage, NoticeView
 from heliograph.wire.bulletins import NoticeTestNotices, NoticeTestRequest, NoticeTestView
+from heliograph_api.addressees import shown
 from heliograph_api.authentication import Caller
 from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
@@ -40,19 +42,31 @@ async def list_notices(
     subject: Annotated[
         str | None, Query(description="What they are about: `job:…`, `group:…`, `incident:…` or `test:…`")
     ] = None,
+    group: Annotated[
+        str | None, Query(description="About this group of the caller's as a whole: how it began, failed and ended")
+    ] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """List the newest first; for those who may see everybody's jobs."""
-    caller.require(Action.SEE_ALL)
+    """List the newest first; for those who may see everybody's jobs.
+
+    Everybody may read with `group` what became of the notices of a group of theirs. Who may not see everybody's jobs
+    sees those to them; `others` counts the rest of the page.
+    """
+    if group is None:
+        caller.require(Action.SEE_ALL)
+    elif subject is not None:
+        raise InvalidInputError.of("group", "name a group or a subject, not both")
     if status and state and status is not state:
         raise InvalidInputError.of("state", "this is another word for `status`, and they differ")
-    page = await parts_of(request).ledger.page(
-        status=status or state, channel=channel, recipient=recipient, limit=limit, cursor=cursor,
-        subject=None if subject is None else _subject(subject),
-    )  # fmt: skip
-    items = [NoticeView.from_delivery(each).model_dump() for each in page.deliveries]
-    return json_response({"items": items, "next": page.next})
+    parts = parts_of(request)
+    subjects = None if subject is None else [_subject(subject)]
+    if group is not None:
+        subjects = await CampaignSubjects(parts.database).of_group(caller.subject, group)
+    page = await parts.ledger.page(
+        status=status or state, channel=channel, recipient=recipient, subjects=subjects, limit=limit, cursor=cursor
+    )
+    return json_response(await shown(request, caller, page.deliveries) | {"next": page.next})
 
 
 @router.post(

@@ -1,8 +1,8 @@
 """Watches: being told of jobs that others submit, or of a group in another way than of the rest."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from heliograph.admission.notify import wished
@@ -56,19 +56,27 @@ async def watch(request: Request, caller: Person) -> Response:
 
 
 @router.get(
-    "/watches", summary="List your watches", response_model=WatchPage, responses=problems(401, 403, 422),
+    "/watches", summary="List watches", response_model=WatchPage, responses=problems(401, 403, 422),
     dependencies=[KNOWN_QUERY],
 )  # fmt: skip
-async def list_watches(request: Request, caller: Person) -> Response:
-    """List the newest first."""
-    found = await parts_of(request).watches.of_person(caller.subject)
+async def list_watches(
+    request: Request, caller: Person, person: Annotated[str | None, Query(description="By default the caller")] = None
+) -> Response:
+    """List the newest first; another person's are for those who may change everybody's jobs."""
+    if person not in {None, caller.subject}:
+        caller.require(Action.CHANGE_ALL)
+    found = await parts_of(request).watches.of_person(person or caller.subject)
     return json_response({"items": [_view(each) for each in found], "next": None})
 
 
 @router.delete("/watches/{watch_id}", summary="Remove a watch", status_code=204, responses=problems(401, 403, 404))
 async def remove_watch(request: Request, caller: Person, watch_id: str) -> Response:
-    """Be told no more of what it watches."""
-    if not await parts_of(request).watches.remove(watch_id, caller.subject):
+    """Be told no more of what it watches; others' are removed by those who may change everybody's jobs.
+
+    A watch outlives the role that allowed it.
+    """
+    person = None if caller.may(Action.CHANGE_ALL) else caller.subject
+    if not await parts_of(request).watches.remove(watch_id, person):
         raise NotFoundError(f"there is no watch {watch_id}")
     return Response(status_code=204)
 
@@ -95,4 +103,11 @@ def _view(watch: Watch) -> dict[str, Any]:
     for fields in wishes.values():
         del fields["channel"], fields["recipient"]
     of = {"queue": None, "group": None, watch.kind.value: watch.of}
-    return {"id": watch.id, **of, "owner": watch.owner, "wishes": wishes, "created_at": watch.created_at}
+    return {
+        "id": watch.id,
+        "person": watch.person,
+        **of,
+        "owner": watch.owner,
+        "wishes": wishes,
+        "created_at": watch.created_at,
+    }

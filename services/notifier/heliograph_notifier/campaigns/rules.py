@@ -56,7 +56,7 @@ def word_of_failing(campaign: Campaign, tally: Tally, mutes: Sequence[Mute], clo
         word, switch = ("wished", "on") if to.wish.failed else ("not-wished", "off")
         return Verdict(to.wish.failed, f"failing-{word}: {facts}, and notices of failure are {switch}")
 
-    return _told(_FAILING, campaign, campaign.members, mutes, clock, clock, judge)
+    return _told(_FAILING, campaign, campaign.members, mutes, clock, clock, judge, is_bad=True)
 
 
 def digest(campaign: Campaign, mutes: Sequence[Mute], clock: datetime) -> list[Delivery]:
@@ -71,20 +71,21 @@ def digest(campaign: Campaign, mutes: Sequence[Mute], clock: datetime) -> list[D
             return Verdict(True, f"digest-failed: {failed} of {tally.total} failed, and notices of failure are on")
         return judge_done(to, max(end - campaign.opened_at, timedelta(0)))
 
-    return _told(_OVER, campaign, campaign.members, mutes, campaign.closed_at or clock, clock, judge)
+    at = campaign.closed_at or clock
+    return _told(_OVER, campaign, campaign.members, mutes, at, clock, judge, is_bad=failed > 0)
 
 
 def _told(
     word: _Word, campaign: Campaign, members: Iterable[Member], mutes: Sequence[Mute], at: datetime, clock: datetime,
-    judge: Callable[[Recipient], Verdict],
+    judge: Callable[[Recipient], Verdict], *, is_bad: bool = False,
 ) -> list[Delivery]:  # fmt: skip
+    """Return what a word amounts to for each member; what ``is_bad`` is as urgent to them as a failure."""
     deliveries = []
     for member in members:
         mute = silence(mutes, member.to, at, job=None, group=(campaign.owner, campaign.group))
         verdict = Verdict(False, muted(mute)) if mute else judge(member.to)
+        is_urgent = campaign.is_urgent or (is_bad and Occasion.FAILED in member.to.urgent)
         deliveries.append(
-            deliver(
-                campaign.subject, word.occasion, member.to, verdict, clock, seq=word.seq, is_urgent=campaign.is_urgent
-            )
+            deliver(campaign.subject, word.occasion, member.to, verdict, clock, seq=word.seq, is_urgent=is_urgent)
         )
     return deliveries

@@ -8,12 +8,12 @@ from typing import Any
 from heliograph.errors import NotFoundError
 from heliograph.ids import new_id
 from heliograph.jobs.sets import Outcome
+from heliograph.notices.indexes import CAMPAIGNS
 from heliograph.notices.store import RETENTION
 from heliograph.storage import Database, Document, DuplicateError, Index
 from heliograph.storage.errors import translated
 from heliograph_notifier.campaigns.model import Campaign, CampaignState, Member, News
 
-CAMPAIGNS = "campaigns"
 LOOKED_AT_ONCE = 50
 BUSY = timedelta(seconds=1)  # while its jobs end, a campaign is looked at so often
 LEFT = timedelta(seconds=5)  # so long after it was decided, a campaign that is still closing was left by its notifier
@@ -113,8 +113,10 @@ class CampaignStore:
         members: dict[str, Document] = {}
         for each in sorted(news, key=lambda one: one.at):
             for member in each.members:
-                members[member.key] = members.get(member.key, {}) | member.to_document()
-        known = {f"members.{key}": _merged(f"$members.{key}", document) for key, document in members.items()}
+                known = members.get(member.key)
+                document = member.to_document()
+                members[member.key] = known | document | _together(known, document) if known else document
+        merged = {f"members.{key}": _merged(f"$members.{key}", document) for key, document in members.items()}
         first = min(each.at for each in news)
         fields: dict[str, Any] = {
             "_id": {"$ifNull": ["$_id", new_id()]},
@@ -124,7 +126,7 @@ class CampaignStore:
             "look_at": {"$min": [{"$ifNull": ["$look_at", _NOW]}, {"$add": [_NOW, _milliseconds(BUSY)]}]},
             **({"urgent": True} if any(each.is_urgent for each in news) else {}),
             **({"confidential": True} if any(each.is_confidential for each in news) else {}),
-            **known,
+            **merged,
         }
         where = {"owner": owner, "group": group, **_OPEN}
         for last_try in (False, True):  # two first askers insert at once; the one that lost updates
@@ -143,9 +145,26 @@ async def ensure_campaign_indexes(database: Database) -> None:
     await database.ensure_indexes(CAMPAIGNS, _INDEXES)
 
 
+def _together(one: Document, other: Document) -> Document:
+    """Return what a member wishes of a group where its jobs differ: what either wishes, and from when the first does.
+
+    So no job's wish takes away what another's asked for.
+    """
+    wish = {
+        name: value or other["wish"][name] if isinstance(value, bool) else min(value, other["wish"][name])
+        for name, value in one["wish"].items()
+    }
+    return {"wish": wish, "urgent": sorted({*one["urgent"], *other["urgent"]})}
+
+
 def _merged(field: str, document: Document) -> dict[str, Any]:
-    """Return a member as last known; that they saw the beginning stays."""
-    return {"$mergeObjects": [field, {"$literal": document}]}
+    """Return a member as last known, with the wishes of before and now ``_together``; who saw the beginning did so."""
+    wish = {
+        name: {"$or" if isinstance(value, bool) else "$min": [f"{field}.wish.{name}", value]}
+        for name, value in document["wish"].items()
+    }
+    urgent = {"$setUnion": [{"$ifNull": [f"{field}.urgent", []]}, document["urgent"]]}
+    return {"$mergeObjects": [field, {"$literal": document}, {"wish": wish, "urgent": urgent}]}
 
 
 def _milliseconds(length: timedelta) -> int:

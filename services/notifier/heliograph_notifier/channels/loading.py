@@ -1,8 +1,13 @@
-"""Finding channels: those that ship and those that others add are found alike, by their entry points."""
+"""Finding channels, and keeping them: those that ship and those that others add are treated alike.
+
+What somebody else wrote may raise anything, and may hang. One channel's defect is never another's.
+"""
 
 import asyncio
-from collections.abc import Callable
-from importlib.metadata import entry_points
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
 
 import structlog
 
@@ -12,6 +17,8 @@ _log = structlog.get_logger()
 
 GROUP = "heliograph.channels"
 PAUSE_SECONDS = 5.0  # before what failed beside a channel's sending is begun again
+END_SECONDS = 5.0  # so long a channel may take to end what it does, and again to close
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")  # as in a submission
 
 
 def open_channels(context_for: Callable[[str], ChannelContext]) -> dict[str, Channel]:
@@ -23,9 +30,8 @@ def open_channels(context_for: Callable[[str], ChannelContext]) -> dict[str, Cha
     found: dict[str, Channel] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
-            factory: ChannelFactory = point.load()
-            channel = factory(context_for(point.name))
-        except Exception:  # noqa: BLE001 - what somebody else wrote may raise anything
+            channel = _open(point, context_for(point.name))
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("a channel cannot be opened", channel=point.name, source=point.value)
             continue
         if channel is None:
@@ -37,8 +43,36 @@ def open_channels(context_for: Callable[[str], ChannelContext]) -> dict[str, Cha
     return found
 
 
-async def keep_running(channel: Channel) -> None:
-    """Do what a channel does besides sending, again where that fails: one channel's defect is not another's."""
+def _open(point: EntryPoint, context: ChannelContext) -> Channel | None:
+    factory: ChannelFactory = point.load()
+    channel = factory(context)
+    if channel is None:
+        return None
+    name = getattr(channel, "name", None)
+    if not isinstance(channel, Channel) or not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TypeError(f"{point.value} returned no channel with a name of small letters, digits, _ and -")
+    return channel
+
+
+@asynccontextmanager
+async def in_service(channel: Channel) -> AsyncIterator[None]:
+    """Do beside the block what a channel does besides sending; on the way out end that, and close the channel."""
+    task = asyncio.create_task(_keep_running(channel), name=f"channel-{channel.name}")
+    try:
+        yield
+    finally:
+        task.cancel()
+        _, hanging = await asyncio.wait({task}, timeout=END_SECONDS)
+        if hanging:
+            _log.error("a channel does not end what it does", channel=channel.name)
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await channel.close()
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("a channel could not be closed", channel=channel.name)
+
+
+async def _keep_running(channel: Channel) -> None:
     while True:
         try:
             await channel.run()

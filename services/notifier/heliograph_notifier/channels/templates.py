@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, TypeVar
 
 import structlog
@@ -42,6 +43,7 @@ class Templates:
         named = PrefixLoader({"shipped": shipped}, delimiter=":")
         self._shipped = _environment(ChoiceLoader([shipped, named]))
         self._site = _environment(ChoiceLoader([FileSystemLoader(folder), named])) if folder else None
+        self._folder = folder or Path()
         self._failing: set[str] = set()
 
     def render(self, form: str, kind: SubjectKind, backend: str | None, values: Mapping[str, Any]) -> str:
@@ -79,16 +81,34 @@ class Templates:
     def _complain(self, name: str, error: Exception) -> None:
         if name not in self._failing:
             self._failing.add(name)
-            where = f"{name}:{getattr(error, 'lineno', None) or '?'}"
             _log.error(
-                "a mail template of this site fails, the one that ships is taken", template=where, error=repr(error)
-            )
+                "a mail template of this site fails, the one that ships is taken",
+                template=self._place(name, error), error=repr(error),
+            )  # fmt: skip
+
+    def _place(self, name: str, error: Exception) -> str:
+        """Return the template and, where it is known, the line at which it failed."""
+        path = self._folder / name
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == path]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        return f"{name}:{line}" if line else name
+
+
+class _Unknown(StrictUndefined):
+    """What a template names and nobody knows; of our own values it is said as the template writes it."""
+
+    @property
+    def _undefined_message(self) -> str:
+        kind = type(self._undefined_obj)
+        if kind.__module__.partition(".")[0] != "heliograph":
+            return super()._undefined_message
+        return f"{kind.__name__.lower()}.{self._undefined_name} is unknown"
 
 
 def _environment(loader: BaseLoader) -> Environment:
     """Return an environment in which an undefined name is an error rather than a gap, and HTML escapes its values."""
     return Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=loader, undefined=_Unknown, trim_blocks=True, lstrip_blocks=True,
         autoescape=select_autoescape(["html"], default=False),
     )  # fmt: skip
 

@@ -36,6 +36,9 @@ def describe_bulletin(bulletin: Bulletin, delivery: Delivery, links: Links, site
         thread=f"{bulletin.kind}.{bulletin.id.lower()}",
         outline=tuple(rows),
         message=clean(bulletin.text).strip() or None,
+        why=f"Somebody tried whether messages of {place} arrive here."
+        if is_test
+        else f"Reports of problems at {place} go to this address.",
         links=_pages(bulletin.job, links) if bulletin.job else (),
         command=f"heliograph show {shlex.quote(bulletin.job)} --url {links.base}" if bulletin.job else None,
     )

@@ -2,16 +2,21 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from heliograph.channels import Link, Notice, Row, Section
 from heliograph.ids import short_id
+from heliograph.jobs.model import Job
 from heliograph.jobs.sets import FailedJob, Tally
 from heliograph.jobs.states import OVER, State
-from heliograph.notices.model import Delivery, Occasion
+from heliograph.notices.model import Delivery, Occasion, Subject
 from heliograph_notifier.campaigns.model import Campaign
+from heliograph_notifier.describing.job import describe_job
+from heliograph_notifier.describing.whose import whose, why
 from heliograph_notifier.links import Links
 from heliograph_notifier.readable import clean, duration, moment, one_line
+from heliograph_notifier.rules import OCCASIONS
 
 MOST_NAME = 60  # characters of a name, where an error stands beside it
 
@@ -33,17 +38,38 @@ def describe_group(
         short_id=short,
         product=group,
         title=f"[{one_line(site, 60)}] {delivery.occasion}: {group}{facts}, requested {begun_at}, group {short}",
-        headline=_headline(tally, delivery.occasion),
+        headline=f"{whose('group', delivery, campaign.owner)} {_headline(tally, delivery.occasion)}",
         summary=_summary(campaign, group, tally, delivery.occasion),
-        thread=f"group.{campaign.id.lower()}",
+        thread=_thread(campaign),
         outline=_outline(campaign, tally, delivery),
         sections=_failures(tally, shown),
         links=_pages(shown, links),
         choices=links.choices(delivery, None, (campaign.owner, campaign.group)),
+        why=why(delivery, campaign.owner),
         unsubscribe=links.unsubscribe(delivery),
         command=_command(campaign, delivery, links),
         is_confidential=campaign.is_confidential or any(job.is_confidential for job in shown),
     )
+
+
+def describe_only(
+    campaign: Campaign, job: Job, delivery: Delivery, links: Links, site: str = "Heliograph"
+) -> Notice:  # fmt: skip
+    """Return what to say of a campaign that is over and had one job: what that job's own notice says."""
+    of_job = replace(
+        delivery, subject=Subject.of_job(job.id), occasion=OCCASIONS[job.state], series=job.series, seq=job.seq
+    )
+    notice = describe_job(job, of_job, links, site)
+    return replace(
+        notice,
+        subject=delivery.subject,
+        thread=_thread(campaign),
+        is_confidential=campaign.is_confidential or notice.is_confidential,
+    )
+
+
+def _thread(campaign: Campaign) -> str:
+    return f"group.{campaign.id.lower()}"
 
 
 def _state(tally: Tally, occasion: Occasion) -> str:
@@ -53,15 +79,15 @@ def _state(tally: Tally, occasion: Occasion) -> str:
 def _headline(tally: Tally, occasion: Occasion) -> str:
     match occasion:
         case Occasion.SUBMITTED:
-            return "Your group has been submitted"
+            return "has been submitted"
         case Occasion.FAILING:
-            return "Many jobs of your group fail"
+            return "has many failures"
         case _ if tally.state is State.FAILED:
-            return "Your group is over, with failures"
+            return "is over, with failures"
         case _ if tally.state is State.CANCELLED:
-            return "Your group is over; some of it was cancelled"
+            return "is over; some of it was cancelled"
         case _:
-            return "Your group is done"
+            return "is done"
 
 
 def _summary(campaign: Campaign, group: str, tally: Tally, occasion: Occasion) -> str:

@@ -10,6 +10,7 @@ from heliograph.jobs.model import Artifact, Change, Job
 from heliograph.notices.model import Delivery, Occasion
 from heliograph.notices.notify import Notify
 from heliograph_notifier.describing.snippet import snippet
+from heliograph_notifier.describing.whose import whose, why
 from heliograph_notifier.links import Links
 from heliograph_notifier.readable import clean, duration, moment, one_line, size, table
 from heliograph_notifier.rules import OCCASIONS, series_start
@@ -19,11 +20,11 @@ MOST_ADDRESS = 2_000  # characters of an address; browsers take no more for cert
 MOST_ERROR = 1_500  # characters of an error's message; the log has the rest
 
 _HEADLINES = {
-    Occasion.SUBMITTED: "Your request has been submitted",
-    Occasion.RUNNING: "Your request has begun",
-    Occasion.DONE: "Your request is done",
-    Occasion.FAILED: "Your request has failed",
-    Occasion.CANCELLED: "Your request was cancelled",
+    Occasion.SUBMITTED: "has been submitted",
+    Occasion.RUNNING: "has begun",
+    Occasion.DONE: "is done",
+    Occasion.FAILED: "has failed",
+    Occasion.CANCELLED: "was cancelled",
 }
 _OVER = frozenset({Occasion.DONE, Occasion.FAILED, Occasion.CANCELLED})
 
@@ -54,10 +55,10 @@ def describe_job(job: Job, delivery: Delivery, links: Links, site: str = "Heliog
         short_id=short,
         product=product,
         title=f"[{one_line(site, 60)}] {delivery.occasion}: {product}, requested {requested_at}, job {short}",
-        headline=_HEADLINES[delivery.occasion],
+        headline=f"{whose('request', delivery, job.owner)} {_HEADLINES[delivery.occasion]}",
         summary=_summary(delivery.occasion, product, requested, at),
         thread=f"job.{job.id.lower()}",
-        outline=_facts(job, delivery, requested, at),
+        outline=_facts(job, delivery, requested, at, _canceller(job, change, is_current=is_current)),
         backend=job.backend,
         message=_message(job, change, is_current=is_current),
         error=_error(job, change, is_current=is_current) if has_error else None,
@@ -66,6 +67,7 @@ def describe_job(job: Job, delivery: Delivery, links: Links, site: str = "Heliog
         picture=_picture(job.artifacts) if is_current and delivery.occasion is Occasion.DONE else None,
         links=_pages(job, delivery, links),
         choices=links.choices(delivery, job.id, (job.owner, job.group) if job.group else None),
+        why=why(delivery, job.owner),
         unsubscribe=links.unsubscribe(delivery),
         command=f"heliograph {verb} {job.id} --url {links.base}",
         snippet=snippet(job, links.base) if delivery.occasion in _OVER else None,
@@ -101,17 +103,27 @@ def _error(job: Job, change: Change | None, *, is_current: bool) -> str | None:
     return cleaned if len(cleaned) <= MOST_ERROR else cleaned[:MOST_ERROR].rstrip() + " …"
 
 
-def _facts(job: Job, delivery: Delivery, requested: datetime, at: datetime) -> tuple[Row, ...]:
+def _canceller(job: Job, change: Change | None, *, is_current: bool) -> str | None:
+    """Return who asked for it to be cancelled; None where a service ended it, such as one that came too late."""
+    return change.by if change and is_current and job.cancel_requested else None
+
+
+def _facts(
+    job: Job, delivery: Delivery, requested: datetime, at: datetime, cancelled_by: str | None
+) -> tuple[Row, ...]:
     rows: list[Row] = [("Job", job.id)]
     if job.name:
         rows.append(("Backend", one_line(job.backend)) if job.backend else ("Queue", one_line(job.queue)))
     if job.group:
         rows.append(("Group", one_line(job.group)))
+    rows.append(("Requested by", one_line(job.owner)))
     rows.append(("Requested", moment(requested, delivery.time_zone, seconds=True)))
     if delivery.occasion is Occasion.RUNNING:
         rows.append(("Begun", moment(at, delivery.time_zone, seconds=True)))
         rows.append(("Waited", duration(at - requested)))
     elif delivery.occasion in _OVER:
+        if delivery.occasion is Occasion.CANCELLED and cancelled_by:
+            rows.append(("Cancelled by", one_line(cancelled_by)))
         rows.append(("Over", moment(at, delivery.time_zone, seconds=True)))
         if job.started_at and requested <= job.started_at <= at:
             rows.append(("Waited", duration(job.started_at - requested)))

@@ -49,9 +49,9 @@ class NotifierSettings(EmailSettings, MatrixSettings, LinkSettings):
         default=300.0, ge=0, description="How long what the database said is remembered, at least 15"
     )
     disclosure: Annotated[Words, NoDecode] = Field(
-        default=("email=full", "matrix=full"),
-        description="What is said on a channel where it is not encrypted: full, outline or nothing, as email=full; "
-        "outline on channels that are not named",
+        default=(),
+        description="What is said on channels where it is not encrypted, as email=outline,apprise=full: full, outline "
+        "or nothing; where a channel is not named, full by email and in Matrix rooms, and outline elsewhere",
     )
     digest_settle_seconds: float = Field(
         default=20.0, ge=0, description="How long a group has to be over before people are told of it as a whole"

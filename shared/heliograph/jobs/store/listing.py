@@ -5,6 +5,7 @@ neither repeat nor hide others.
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 import orjson
 
 from heliograph.errors import InvalidInputError
+from heliograph.identity.identity import Scope
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store.documents import to_job
@@ -20,6 +22,8 @@ from heliograph.jobs.store.indexes import JOBS
 from heliograph.jobs.store.jobs import VIEW
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
+
+_RECENT = 10_000  # ids, read from an index in some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,20 @@ class Listing:
         jobs = tuple(to_job(document) for document in found[:limit])
         more = len(found) > limit
         return Page(jobs, _cursor(jobs[-1], by_update=by_update) if more else None)
+
+    async def ending_in(self, end: str, within: Scope) -> list[str]:
+        """Return the ids among the latest 10,000 jobs ``within`` that end so, the newest first; at most two.
+
+        A second one says that the end is ambiguous.
+        """
+        own = {"owner": within.owner, "queue": within.queue}
+        stages: list[dict[str, Any]] = [
+            {"$match": {name: value for name, value in own.items() if value is not None}},
+            {"$sort": {"_id": -1}}, {"$limit": _RECENT}, {"$project": {"_id": 1}},
+            {"$match": {"_id": {"$regex": f"{re.escape(end)}$"}}}, {"$limit": 2},
+        ]  # fmt: skip
+        with translated():
+            return [document["_id"] async for document in self._jobs.aggregate(stages)]
 
 
 def _where(criteria: Criteria) -> dict[str, Any]:

@@ -75,6 +75,14 @@ class SetStore:
         span = {"$gte": since} | ({"$lte": until} if until else {})
         return await self._failed({"group": group, "owner": owner, "ended_at": span})
 
+    async def only(self, owner: str, group: str, since: datetime, until: datetime | None) -> str | None:
+        """Return an owner's job of a group that alone ended from ``since`` on, and up to ``until``."""
+        span = {"$gte": since} | ({"$lte": until} if until else {})
+        where = {"group": group, "owner": owner, "state": {"$in": list(OVER)}, "ended_at": span}
+        with translated():
+            found = await self._jobs.find(where, {"_id": 1}).limit(2).to_list(2)
+        return found[0]["_id"] if len(found) == 1 else None
+
     async def _count(self, where: dict[str, Any]) -> list[Document]:
         with translated():
             rows: list[Document] = await self._jobs.aggregate([

@@ -11,7 +11,7 @@ from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue, t
 from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.notices.indexes import DELIVERIES
-from heliograph.notices.model import OPEN
+from heliograph.notices.model import OPEN, Subject
 from heliograph.storage import Database
 from heliograph.storage.errors import translated
 
@@ -98,7 +98,8 @@ class UpkeepStore:
         left = BATCH
         with translated():
             async for document in self._jobs.find(where, {"_id": 1}).sort("expires_at", 1):
-                open_notices = {"job": document["_id"], "status": {"$in": [status.value for status in OPEN]}}
+                subject = str(Subject.of_job(document["_id"]))
+                open_notices = {"subject": subject, "status": {"$in": [status.value for status in OPEN]}}
                 if await self._deliveries.find_one(open_notices, {"_id": 1}):
                     continue
                 marked = await self._jobs.find_one_and_update(
@@ -111,10 +112,9 @@ class UpkeepStore:
                     return
 
     async def remove(self, job: str) -> None:
-        """Remove a marked job with its log and what is recorded of its notices."""
+        """Remove a marked job with its log; what is recorded of its notices has a retention of its own."""
         with translated():
             await self._logs.delete_many({"job": job})
-            await self._deliveries.delete_many({"job": job})
             await self._jobs.delete_one({"_id": job, "purging": True})
 
     async def unlisted_artifacts(self, files: Iterable[tuple[str, str | None]]) -> list[str]:

@@ -6,6 +6,10 @@ const LOOK_SECONDS = 2; // the api answers after so long, or at once where the j
 const HIDDEN_SECONDS = 25; // while nobody looks
 const AGAIN_SECONDS = 3;
 const MOST_LOG = 2_000_000; // characters; a browser shows more with difficulty
+const ZONED = {
+  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  timeZoneName: "short",
+};
 const OVER = new Set(["done", "failed", "cancelled"]);
 
 const id = decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
@@ -59,7 +63,7 @@ function json(value) {
 }
 
 function when(moment) {
-  return moment && new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return moment && new Date(moment).toLocaleString(undefined, ZONED);
 }
 
 function duration(from, to) {
@@ -82,8 +86,8 @@ function size(bytes) {
 
 function showFacts() {
   const facts = [
-    ["Number", job.id], [job.backend ? "Backend" : "Queue", job.backend ?? job.queue], ["Group", job.group],
-    ["By", job.owner], ["Submitted", when(job.created_at)], ["Begun", when(job.started_at)],
+    ["Job", job.id], [job.backend ? "Backend" : "Queue", job.backend ?? job.queue], ["Group", job.group],
+    ["By", job.owner], ["Requested", when(job.created_at)], ["Begun", when(job.started_at)],
     ["Ended", when(job.ended_at)], ["Ran", duration(job.started_at, job.ended_at)],
     ["Attempt", job.attempt > 1 ? `${job.attempt} of ${job.max_attempts}` : null],
   ];

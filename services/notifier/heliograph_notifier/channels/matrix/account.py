@@ -95,6 +95,9 @@ class Account:
 
         The same ``txn`` sent again is the same event. At most about 64 kB.
 
+        Right before, the database is asked whether the account is still ours: a process that stood still while another
+        took it says nothing, also where it has all the keys that it needs.
+
         Raises
         ------
         Refused
@@ -108,6 +111,7 @@ class Account:
             if await self._is_encrypted(use, room):
                 event_type, content = await use.encryption.encrypt(room, event_type, content)
             path = f"/rooms/{quote(room, safe='')}/send/{quote(event_type, safe='')}/{quote(txn, safe='')}"
+            await use.tenure.renew()
             answer = await use.client.ask("PUT", path, content)
             if not answer.is_ok:
                 raise failure(answer, self.user)
@@ -190,12 +194,13 @@ class Account:
             async with asyncio.timeout(SEND_SECONDS):
                 yield use
         except Exception as error:
-            if self._use is not use:  # what it was speaking with was closed, and that can look like anything
+            was_closed = self._use is not use  # what it was speaking with: that can look like anything
+            if was_closed or isinstance(error, TenureOverError):
                 raise TryLater(f"this process lost {self.user} meanwhile") from error
             if isinstance(error, _AWAY):
                 raise TryLater(f"the homeserver does not answer: {error or repr(error)}", slow_channel=True) from error
-            if isinstance(error, (TenureOverError, StoreUnavailableError, KeysTooLargeError)):
-                raise TryLater(f"the keys of {self.user} cannot be kept: {error or repr(error)}") from error
+            if isinstance(error, (StoreUnavailableError, KeysTooLargeError)):
+                raise TryLater(f"{self.user} cannot be used: {error or repr(error)}") from error
             raise
 
     async def _is_encrypted(self, use: "_Use", room: str) -> bool:

@@ -13,7 +13,7 @@ from heliograph.jobs.store import Listing
 from heliograph.jobs.store.listing import Criteria
 from heliograph.notices.linked import LinkedUsers
 from heliograph.notices.model import Wish
-from heliograph.notices.mutes import Mute, MuteScope, MuteStore
+from heliograph.notices.mutes import MOST_MUTES, Mute, MuteScope, MuteStore
 from heliograph.notices.preferences import Preferences, PreferenceStore
 from heliograph.storage import Database
 from heliograph_notifier.channels.matrix import commands
@@ -116,6 +116,9 @@ class Acting:
         scope, of = (MuteScope.JOB, job.id) if job else (MuteScope.ALL, None)
         # The same message heard again makes no second one, nor a longer one.
         identifier = transaction("mute", speaker.event)[:_WHOLE_ID].upper()
+        made = {mute.id for mute in await self._mutes.of_person(speaker.person)}
+        if identifier not in made and len(made) >= MOST_MUTES:
+            raise ConflictError(f"You have {MOST_MUTES} mutes already: unmute ends them all.")
         await self._mutes.add(Mute(identifier, scope, MADE_BY, now, of=of, person=speaker.person, until=until))
         what = f"of {short_id(job.id)} " if job else ""
         when = f"until {moment(until)}" if until else "from now on"

@@ -11,6 +11,7 @@ UNKNOWN_TOKEN = "M_UNKNOWN_TOKEN"  # noqa: S105 - an error code
 FORBIDDEN = "M_FORBIDDEN"
 NOT_FOUND = "M_NOT_FOUND"
 _TOO_OFTEN = "M_LIMIT_EXCEEDED"
+_MOST_MILLISECONDS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,11 @@ class Answer:
 
     @property
     def after_seconds(self) -> float | None:
-        """For how long the server wants to be left alone, where it says so."""
+        """For how long the server wants to be left alone, an hour at most; None where it says nothing sensible."""
         milliseconds = self.body.get("retry_after_ms")
-        return milliseconds / 1000 if isinstance(milliseconds, int | float) else None
+        if isinstance(milliseconds, int | float) and milliseconds >= 0:  # which what is not a number is not
+            return min(milliseconds, _MOST_MILLISECONDS) / 1000
+        return None
 
 
 def failure(answer: Answer, account: str) -> SendError:

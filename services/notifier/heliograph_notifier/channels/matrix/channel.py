@@ -78,6 +78,12 @@ class MatrixChannel(Channel):
 
     @property
     @override
+    def account(self) -> str:
+        """The bot's user."""
+        return self._account.user
+
+    @property
+    @override
     def is_open(self) -> bool:
         """Whether this process has the account now."""
         return self._account.is_owner

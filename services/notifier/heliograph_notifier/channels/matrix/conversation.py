@@ -41,21 +41,23 @@ class Conversation:
     async def hear(self, said: Message) -> None:
         """Have a message answered before the next one is heard; what is not meant for the account is passed over.
 
-        What a room says right after that waits for its turn beside the others', and is forgotten if the process
-        ends first.
+        What a room says right after that waits for its turn beside the others', as does what cannot be answered at
+        once, so that one room does not keep others waiting. Both are forgotten if the process ends first.
         """
         command = parse(said.body, is_direct=said.is_direct)
         if command is None:
             return
         waiting = self._waiting.get(said.room)
         if waiting is None:
-            self._waiting[said.room] = deque()
+            waiting = self._waiting[said.room] = deque()
             try:
-                await self._insist(said, command)
+                wait = await self._try(said, command)
             except asyncio.CancelledError:
                 del self._waiting[said.room]
                 raise
-            self._serve_after(said.room)
+            if wait is not None:
+                waiting.appendleft((said, command))
+            self._serve_after(said.room, self._apart_seconds if wait is None else wait)
         elif len(waiting) < _MOST_WAITING:
             waiting.append((said, command))
 
@@ -69,14 +71,14 @@ class Conversation:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _serve_after(self, room: str) -> None:
-        task = asyncio.create_task(self._serve(room))
+    def _serve_after(self, room: str, seconds: float) -> None:
+        task = asyncio.create_task(self._serve(room, seconds))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, room: str) -> None:
+    async def _serve(self, room: str, seconds: float) -> None:
         try:
-            await asyncio.sleep(self._apart_seconds)
+            await asyncio.sleep(seconds)
             while self._waiting[room]:
                 await self._insist(*self._waiting[room].popleft())
                 await asyncio.sleep(self._apart_seconds)
@@ -85,20 +87,24 @@ class Conversation:
 
     async def _insist(self, said: Message, command: Command) -> None:
         for _ in range(_TRIES):
-            try:
-                await self._answer(said, command)
-            except TryLater as later:
-                await asyncio.sleep(later.after_seconds or _PAUSE_SECONDS)
-            except StoreUnavailableError:
-                await asyncio.sleep(_PAUSE_SECONDS)
-            except Refused as refused:
-                _log.info("a command cannot be answered", room=said.room, reply=refused.reply)
+            wait = await self._try(said, command)
+            if wait is None:
                 return
-            except Exception:  # noqa: BLE001 - a command that cannot be done must not keep those after it
-                _log.exception("a command failed", command=type(command).__name__)
-                return
-            else:
-                return
+            await asyncio.sleep(wait)
+
+    async def _try(self, said: Message, command: Command) -> float | None:
+        """Answer once; return after how many seconds to try again, None where that would be of no use."""
+        try:
+            await self._answer(said, command)
+        except TryLater as later:
+            return later.after_seconds or _PAUSE_SECONDS
+        except StoreUnavailableError:
+            return _PAUSE_SECONDS
+        except Refused as refused:
+            _log.info("a command cannot be answered", room=said.room, reply=refused.reply)
+        except Exception:  # noqa: BLE001 - a command that cannot be done must not keep those after it
+            _log.exception("a command failed", command=type(command).__name__)
+        return None
 
     async def _answer(self, said: Message, command: Command) -> None:
         text = await self._reply(said, command)

@@ -12,6 +12,7 @@ class Edits:
     def __init__(self) -> None:
         self._ends: dict[str, dict[str, Reading | GroupReading]] = {}
         self._others: dict[str, dict[str, Reading | GroupReading]] = {}
+        self._turns: dict[str, int] = {}  # the most that waited at a time, until nothing does
         self._known: dict[str, str] = {}  # what was taken in last of each message, by its mark
 
     def put(self, watch: Watch, reading: Reading | GroupReading) -> None:
@@ -21,15 +22,20 @@ class Edits:
         self._known[watch.id] = reading.mark
         queue, other = (self._ends, self._others) if reading.is_over else (self._others, self._ends)
         queue.setdefault(watch.room, {})[watch.id] = reading
-        _take_out(other, watch)
+        self._take_out(other, watch)
+        waiting = len(self._ends.get(watch.room, ())) + len(self._others.get(watch.room, ()))
+        self._turns[watch.room] = max(self._turns.get(watch.room, 0), waiting)
 
     def rooms(self) -> Iterator[str]:
         """Return the rooms in which something waits."""
         return iter({**self._ends, **self._others})
 
-    def waiting(self, room: str) -> int:
-        """Return how many messages of a room wait."""
-        return len(self._ends.get(room, ())) + len(self._others.get(room, ()))
+    def turns(self, room: str) -> int:
+        """Return among how many messages a room's time is shared: those that waited at once, until none does.
+
+        By how many still wait, the last of twenty would wait three times as long as one alone.
+        """
+        return self._turns.get(room, 1)
 
     def first(self, room: str) -> tuple[str, Reading | GroupReading] | None:
         """Return what is next in a room; it stays until it is ``done``."""
@@ -42,17 +48,18 @@ class Edits:
         """Take out what was shown, unless there is something newer."""
         for queue in (self._ends, self._others):
             if queue.get(watch.room, {}).get(watch.id) is reading:
-                _take_out(queue, watch)
+                self._take_out(queue, watch)
 
     def forget(self, watch: Watch) -> None:
         """Take out whatever there is of a message."""
         self._known.pop(watch.id, None)
-        _take_out(self._ends, watch)
-        _take_out(self._others, watch)
+        self._take_out(self._ends, watch)
+        self._take_out(self._others, watch)
 
-
-def _take_out(queue: dict[str, dict[str, Reading | GroupReading]], watch: Watch) -> None:
-    if waiting := queue.get(watch.room):
-        waiting.pop(watch.id, None)
-        if not waiting:
-            del queue[watch.room]
+    def _take_out(self, queue: dict[str, dict[str, Reading | GroupReading]], watch: Watch) -> None:
+        if waiting := queue.get(watch.room):
+            waiting.pop(watch.id, None)
+            if not waiting:
+                del queue[watch.room]
+        if watch.room not in self._ends and watch.room not in self._others:
+            self._turns.pop(watch.room, None)

@@ -87,7 +87,8 @@ class Tenure:
         if not await self._keeper.renew(self._epoch):
             self._until = 0.0
             raise TenureOverError
-        self._until = asked + self._keeper.lease.total_seconds()
+        if self._until:  # else it was given back, or found to be lost, meanwhile
+            self._until = max(self._until, asked + self._keeper.lease.total_seconds())
 
     async def keep(
         self, *, device: str | None = None, session: Session | None = None, keys: bytes | None = None,

@@ -80,6 +80,8 @@ def _links(notice: Notice) -> Iterator[Text]:
     links = [Text.link(link.label, link.url) for link in (*notice.links, *notice.choices) if len(link.url) <= 2_000]
     if links:
         yield Text.lines(links, " · ")
+    if notice.choices and notice.why:
+        yield Text.lines([Text.of(notice.why)])
 
 
 def _table(rows: tuple[Row, ...], limits: _Limits, title: str | None = None) -> Text:

@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 _ABREAST = 4
 _AFTER_NOTICES_SECONDS = 1.0  # what a homeserver slowed down goes to the notices first
 _REST_SECONDS = 5.0  # where nobody said for how long
-_LEAST_SECONDS = 0.02  # between two rounds
+_LEAST_SECONDS = 0.005  # between two rounds; where many wait in one room it comes on top of each edit
 _SHARE = 5  # looking takes at most a fifth of the time, however much there is to look at
 _PATIENCE_SECONDS = 1.0  # so long a round waits for notices that are under way
 
@@ -46,7 +46,8 @@ class Editor:
         self._watches: dict[str, Watch] = {}
         self._read_at = self._look_at = float("-inf")
         self._edits = Edits()
-        self._free_at: dict[str, float] = {}  # when the next edit in a room may go out
+        self._edited_at: dict[str, float] = {}  # when the last edit in a room went out
+        self._free_at: dict[str, float] = {}  # when a room that asked for patience had it
         self._rests_until = 0.0
         self._deliveries = 0
         self._idle = asyncio.Event()
@@ -96,15 +97,20 @@ class Editor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._idle.wait()
-        free = [room for room in self._edits.rooms() if self._free_at.get(room, 0.0) <= time.monotonic()]
+        free = [room for room in self._edits.rooms() if self._turn_at(room) <= time.monotonic()]
         await abreast(self._serve, free, most=_ABREAST)
 
     def _pause(self) -> float:
         """Return the seconds until there is something to look at, or a room in which something waits is free."""
         if not self._account.is_owner:
             return self._pace.look_seconds
-        free_at = min((self._free_at.get(room, 0.0) for room in self._edits.rooms()), default=float("inf"))
+        free_at = min((self._turn_at(room) for room in self._edits.rooms()), default=float("inf"))
         return max(_LEAST_SECONDS, min(self._look_at, max(free_at, self._rests_until)) - time.monotonic())
+
+    def _turn_at(self, room: str) -> float:
+        """Return when the next edit in a room may go out: the sooner, the more wait."""
+        apart_seconds = self._pace.edit_seconds / self._edits.turns(room)
+        return max(self._edited_at.get(room, 0.0) + apart_seconds, self._free_at.get(room, 0.0))
 
     async def _take_in(self) -> None:
         if time.monotonic() - self._read_at > self._pace.anew_seconds:
@@ -116,6 +122,8 @@ class Editor:
             self._news.forget()
             self._read_at = time.monotonic()
             self._free_at = {room: at for room, at in self._free_at.items() if at > self._read_at}
+            since = self._read_at - self._pace.edit_seconds
+            self._edited_at = {room: at for room, at in self._edited_at.items() if at > since}
         for identifier, reading in (await self._news.read(list(self._watches.values()))).items():
             watch = self._watches[identifier]
             if reading is None:
@@ -147,8 +155,7 @@ class Editor:
         shown = standing(reading, live.product, with_details=live.with_details)
         is_edited = shown.plain != live.shown
         if is_edited:
-            turns = max(1, self._edits.waiting(watch.room))
-            self._free_at[watch.room] = time.monotonic() + self._pace.edit_seconds / turns
+            self._edited_at[watch.room] = time.monotonic()
             content = edit(live.event, Text.blocks([shown, live.rest]))
             try:
                 await self._account.send(live.room, content, transaction("edit", live.id, live.edits, reading.mark))
