@@ -162,7 +162,10 @@ def thread(parameters: Nothing, job: JobContext) -> int:
 def fork(parameters: Nothing, job: JobContext) -> int:
     """Compute in forked processes, as scientific code does."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        return sum(pool.map(abs, [-1, -2]))
+        total = sum(pool.map(abs, [-1, -2]))
+        pool.close()
+        pool.join()
+    return total
 
 
 @backend(name="copy", version="1.0.0")

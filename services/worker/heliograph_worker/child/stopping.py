@@ -1,5 +1,6 @@
 """How a wish to stop, which arrives as SIGTERM, reaches the backend's code."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -21,8 +22,13 @@ class Stopping:
         self._cancel: Callable[[], object] | None = None
 
     def install(self) -> None:
-        """Listen for SIGTERM from now on; between jobs it means nothing."""
+        """Listen for SIGTERM from now on; between jobs it means nothing.
+
+        Processes that a job forks end by it as any do: a pool of them is ended so, and would wait for one that took
+        it for a wish to the job.
+        """
         signal.signal(signal.SIGTERM, self._on_signal)
+        os.register_at_fork(after_in_child=_end_by_the_signal)
 
     def arm(self) -> None:
         """Begin a job: a wish to stop now raises ``Cancelled``, once."""
@@ -62,3 +68,7 @@ class Stopping:
             self._held -= 1
             if not self._held and self.asked and self._armed and not self._cancel:
                 self._raise()
+
+
+def _end_by_the_signal() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -9,8 +9,8 @@ class Pace:
 
     The messages of a room take turns, so that all that wait there have theirs within ``edit_seconds``. Every
     ``anew_seconds`` all live messages are read again, with what another process may have left. At these numbers
-    20 jobs show a change after 0.7 s, 99 of 100 changes within 1.7 s, encrypted or not, in as many rooms or in one
-    (``bench/notices_matrix.py``).
+    20 jobs in as many rooms show a change after 0.5 s, 99 of 100 changes within 1 s, encrypted or not; in one room it
+    is 0.9 s and 2.3 s (``bench/notices_matrix.py``).
     """
 
     look_seconds: float = 0.7
