@@ -332,7 +332,9 @@ async def test_an_outbox_that_is_not_emptied_shows(api: Api, olga: httpx.AsyncCl
         job = (await api.submit())["id"]
         await backdate(api, job, timedelta(minutes=6), **{"outbox.0.at": 1})
         assert [found for found, what in await stuck(olga) if "get to the bus" in what] == [job]
-    assert (await olga.post(f"/v1/dead/{job}/replay")).status_code == httpx.codes.OK
+    answer = await olga.post(f"/v1/dead/{job}/replay")
+    # The relay's own sweep may be quicker: then there is nothing left to replay.
+    assert answer.status_code in {httpx.codes.OK, httpx.codes.CONFLICT}, answer.text
     await until(lambda: told(api, job))
     assert [found for found, what in await stuck(olga) if "get to the bus" in what] == []
 
