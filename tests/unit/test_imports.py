@@ -51,7 +51,6 @@ OPERATORS = (
     "heliograph.dead.store",  # a store of dead letters
     "heliograph_notifier.channels.matrix.keeper",  # a store of one document for each account, with its lease
     "heliograph_notifier.channels.matrix.live_messages",  # a store of messages that are edited, and what they show
-    "heliograph_notifier.channels.matrix.own_jobs",  # finds a person's jobs by the end of their ids
     "heliograph_notifier.campaigns.store",  # a store of what the notifier alone knows
     "heliograph_standalone.replica_set",  # initiates its replica set
 )  # fmt: skip

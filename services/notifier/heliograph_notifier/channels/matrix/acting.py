@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from heliograph.errors import ConflictError, NotFoundError
-from heliograph.identity.identity import Identity
+from heliograph.identity.identity import Identity, Scope
 from heliograph.identity.roles import Role
 from heliograph.ids import short_id
 from heliograph.jobs.model import Job
@@ -18,7 +18,6 @@ from heliograph.notices.preferences import Preferences, PreferenceStore
 from heliograph.storage import Database
 from heliograph_notifier.channels.matrix import commands
 from heliograph_notifier.channels.matrix.content import Text, transaction
-from heliograph_notifier.channels.matrix.own_jobs import OwnJobs
 from heliograph_notifier.channels.matrix.standing import Reading, standing
 from heliograph_notifier.readable import moment, one_line
 
@@ -52,7 +51,6 @@ class Acting:
     def __init__(self, database: Database, jobs: JobService) -> None:
         self._database = database
         self._jobs = jobs
-        self._own = OwnJobs(database)
         self._listing = Listing(database)
         self._mutes = MuteStore(database)
         self._preferences = PreferenceStore(database)
@@ -82,7 +80,7 @@ class Acting:
 
     async def _find(self, job: str, speaker: Speaker) -> Job:
         """Return one of the speaker's own jobs by its id or its end; that of somebody else is not found."""
-        found = [job] if len(job) == _WHOLE_ID else await self._own.ending_in(speaker.person, job)
+        found = [job] if len(job) == _WHOLE_ID else await self._listing.ending_in(job, Scope(speaker.person))
         if len(found) > 1:
             raise ConflictError(f"Several jobs of yours end in {job}: say the whole id.")
         try:
