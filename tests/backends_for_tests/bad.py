@@ -171,11 +171,10 @@ def fork(parameters: Nothing, job: JobContext) -> int:
 @backend(name="copy", version="1.0.0")
 def copy(parameters: Marker, job: JobContext) -> None:
     """Leave a copy of the process, with all it has open, in a session of its own."""
-    pid = os.fork()
-    if pid:
-        say(parameters.file, os.getpid(), pid)
-    else:
+    runner = os.getpid()
+    if not os.fork():
         os.setsid()
+        say(parameters.file, runner, os.getpid())  # not before: until then it dies with the runner's group
     time.sleep(3600)
 
 
