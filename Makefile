@@ -22,7 +22,7 @@ up: $(product) ## run all services in one process, until Ctrl-C; api on port 800
 	@$(run) -m heliograph_standalone up $(if $(PORT),--port $(PORT))
 
 test: test-parts $(tests) $(synapse) ## run the tests; PYTEST_ARGS='-k name' for some of them
-	@$(run) -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
+	@$(run) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 faults: test-parts $(tests) $(synapse) ## run the tests that kill, stop and cut off real processes
 	@$(run) -m pytest -q -m faults $(PYTEST_ARGS)

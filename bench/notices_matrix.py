@@ -3,8 +3,7 @@
     python -m bench.notices_matrix        BENCH_EDIT_SECONDS sets how long each case is watched
 
 20 jobs report every two seconds, in rooms of their own and all in one, plain and encrypted, on a real Synapse. What
-counts for a report is the first edit that shows it or a later one: the latest wins. In one room the jobs take turns;
-the end of each goes first.
+counts for a report is the first edit that shows it or a later one: the latest wins.
 """
 
 import asyncio
@@ -65,7 +64,7 @@ def main() -> None:
         mongod.start()
         with Synapse(Path(folder) / "synapse") as server:
             bot = server.register("bot")
-            for rooms, is_encrypted in ((JOBS, False), (JOBS, True), (1, False)):
+            for rooms, is_encrypted in ((JOBS, False), (JOBS, True), (1, False), (1, True)):
                 name = f"{JOBS} jobs in {rooms} {'encrypted' if is_encrypted else 'plain'} room{'s' * (rooms > 1)}"
                 asyncio.run(edits(name, mongod.url, server, bot, rooms, is_encrypted=is_encrypted))
 

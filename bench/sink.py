@@ -43,7 +43,7 @@ class Sink(asyncio.Protocol):
         answer = _ANSWERS.get(word, b"250 2.0.0 taken\r\n")
         if word == b"EHLO":
             more = (b"AUTH PLAIN" if self._is_secure else b"STARTTLS") if self._context else b"8BITMIME"
-            answer += b"250-SMTPUTF8\r\n250 " + more + b"\r\n"
+            answer += b"250-PIPELINING\r\n250-SMTPUTF8\r\n250 " + more + b"\r\n"
         self._is_data = word == b"DATA"
         if word == b"STAR":
             self._securing = asyncio.get_running_loop().create_task(self._secure())

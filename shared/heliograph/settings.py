@@ -112,6 +112,18 @@ class LinkSettings(ServiceSettings):
     )
 
 
+class SealSettings(ServiceSettings):
+    """What a service needs to know besides, that keeps secrets in the database or opens them."""
+
+    seal_keys: OptionalKeys = Field(
+        default=None,
+        description="keys that seal secrets in the database, the same for all services: secret parameters of jobs, and "
+        "the Matrix device; written as the signing keys are, the first seals and all open; without any, submissions "
+        "that give a secret are refused; make one with: openssl rand -hex 32",
+        repr=False,
+    )
+
+
 def _is_readable(url: str) -> bool:
     """Say whether a URL names a host; one whose password has a bare ``/``, ``?``, ``#`` or ``@`` names half of it."""
     try:

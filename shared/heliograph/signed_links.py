@@ -17,6 +17,7 @@ from heliograph.errors import ForbiddenError
 
 MOST_CHARACTERS = 1024  # ours have about 170
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
 _DOMAIN = b"heliograph-link"  # so that nothing else that a key may have signed reads as a link
 
 
@@ -40,7 +41,7 @@ def sign(keys: Sequence[str], purpose: str, words: Sequence[str], expires: datet
     expires
         Until when it holds; rounded up to a second.
     """
-    content = _encode(json.dumps([math.ceil(expires.timestamp()), *words], separators=(",", ":")).encode())
+    content = _encode(_as_json([math.ceil(expires.timestamp()), *words]).encode())
     return f"{content}.{_mac(keys[0], purpose, content)}"
 
 

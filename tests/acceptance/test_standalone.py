@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from heliograph.client import Client
+from tests.parts.ports import free_port
 
-SECONDS = 60
+SECONDS = 100
 MARK = "MARK_OF_A_TEST"
 
 
@@ -43,7 +44,7 @@ def left_behind(home: Path) -> list[str]:
 
 
 def eventually_nothing_left(home: Path) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + SECONDS
     while left := left_behind(home):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
@@ -85,10 +86,7 @@ def wait_until_served(client: Client) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        chosen: int = probe.getsockname()[1]
-    return chosen
+    return free_port()
 
 
 def test_the_demo_shows_the_whole_chain_and_ends_by_itself(tmp_path: Path) -> None:

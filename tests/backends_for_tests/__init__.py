@@ -85,7 +85,7 @@ def lives(pid: int) -> bool:
         return False
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until a condition holds that announces itself to nobody."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - processes and files set no event

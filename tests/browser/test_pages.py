@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from heliograph.notices.bulletins import BulletinStore
 from heliograph.notices.links import Silence, report_token, silence_token
@@ -18,7 +19,8 @@ from tests.parts.api import ADA, Api, open_api
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LINK_KEY = "a key that signs links of these tests, and nothing else"
 HOSTILE = '<img src=x onerror="document.title=1">'
-PATIENCE = 20_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -106,6 +108,14 @@ async def test_a_request_is_repeated_after_a_question(api: Api, page: Page) -> N
     assert await api.stored(name="mine") == 2
 
 
+async def test_a_request_with_a_secret_is_not_repeated_without_it(api: Api, page: Page) -> None:
+    job = await api.submit(name="masked", parameters={"left": 1, "login": {"password": "**********"}})
+    await enter(page, api, job)
+    await page.get_by_role("button", name="Repeat this request").click()
+    await expect(page.get_by_role("alert").first).to_contain_text("submit it again with the secret")
+    assert await api.stored(name="masked") == 1
+
+
 async def test_without_a_token_that_holds_the_page_shows_nothing(api: Api, page: Page) -> None:
     job = await api.submit(name="a secret name")
     await page.goto(f"{api.url}/jobs/{job['id']}")
@@ -157,3 +167,30 @@ async def test_a_problem_is_reported_by_a_form(api: Api, page: Page) -> None:
     await expect(page.get_by_role("heading")).to_have_text("Thank you")
     (report,) = await BulletinStore(api.database).unplanned()
     assert (report.job, report.by, report.text) == (job["id"], ADA, "The field is empty: 5° off.")
+
+
+async def test_the_api_describes_itself_where_no_other_network_is_reached(api: Api, page: Page) -> None:
+    """Every operation is shown, and one is tried, under a policy that knows no other place."""
+    outside: list[str] = []
+
+    async def refuse(route: Route) -> None:
+        outside.append(route.request.url)
+        await route.abort()
+
+    await page.route(lambda url: not url.startswith(f"{api.url}/"), refuse)
+    answer = await page.goto(f"{api.url}/docs")
+    assert answer
+    policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+    assert policy.pop("img-src") == "'self' data:"
+    assert policy.pop("default-src") == "'none'"
+    assert set(policy.values()) == {"'self'", "'none'"}
+    described = api.app.openapi()["paths"]
+    await expect(page.locator(".opblock")).to_have_count(sum(len(each) for each in described.values()))
+    tried = page.locator(".opblock", has_text="/healthz")
+    await tried.locator(".opblock-summary-control").click()
+    await tried.get_by_role("button", name="Try it out").click()
+    await tried.get_by_role("button", name="Execute").click()
+    await expect(tried.locator(".live-responses-table")).to_contain_text('"status": "ok"')
+    assert outside == []
+    for path in ("/redoc", "/docs/nothing.js"):
+        assert (await page.request.get(api.url + path)).status == httpx.codes.NOT_FOUND

@@ -62,7 +62,7 @@ class Heard:
         task = asyncio.ensure_future(self._tell())
         task.add_done_callback(lambda done: done.exception())
 
-    async def once(self, number: int, seconds: float = 30) -> list[str]:
+    async def once(self, number: int, seconds: float = 60) -> list[str]:
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len(self.items) >= number)
         return list(self.items)
@@ -72,7 +72,7 @@ class Heard:
             self._changed.notify_all()
 
 
-async def publish_until_taken(bus: Bus, event: JobEvent, seconds: float = 30) -> None:
+async def publish_until_taken(bus: Bus, event: JobEvent, seconds: float = 60) -> None:
     """Publish as the outbox does: again until it is taken."""
     async with asyncio.timeout(seconds):
         while True:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from heliograph.backends import Finished, Gone, JobContext, Limits, Retry, TransientError, backend
 
-RETRY_AFTER = timedelta(seconds=2)
+RETRY_AFTER = timedelta(minutes=10)  # later than any test looks
 
 _PARENT = """
 import subprocess, sys, time

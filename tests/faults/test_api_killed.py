@@ -61,5 +61,5 @@ async def test_its_relay_killed_before_it_noted_that_the_event_was_out(stage: St
     await stage.over(job)
     await stage.settled()
     await subscriber.hear_all({job: 3})
-    await subscriber.hear(lambda: subscriber.seen[job, 1] == 2)
+    await subscriber.hear(lambda: subscriber.seen[job, 1] >= 2)  # more where several relays find it
     assert stage.letters() == {("submitted", job.lower()): 1, ("done", job.lower()): 1}

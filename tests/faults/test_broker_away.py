@@ -47,6 +47,7 @@ async def require_whole(stage: Stage) -> None:
     await until(is_whole)
 
 
+@pytest.mark.timeout(300)
 async def test_restarted_under_load(stage: Stage, subscriber: Subscriber, rabbitmq_node: RabbitNode) -> None:
     await stage.start()
     await stage.announced()
@@ -63,7 +64,7 @@ async def test_restarted_under_load(stage: Stage, subscriber: Subscriber, rabbit
         await until_true(lambda: len(jobs) >= JOBS // 3)
         await asyncio.to_thread(rabbitmq_node.restart)
 
-    await stage.settled(seconds=110)
+    await stage.settled(seconds=200)
     assert len(set(jobs)) == JOBS
     await require_each_ended_once(stage, subscriber, jobs)
     assert stage.letters() == {("done", job.lower()): 1 for job in jobs}
@@ -71,6 +72,7 @@ async def test_restarted_under_load(stage: Stage, subscriber: Subscriber, rabbit
     assert "lease lost, job stopped" not in stage.worker.warnings()
 
 
+@pytest.mark.timeout(300)
 async def test_away_throughout(stage: Stage, subscriber: Subscriber, rabbitmq_node: RabbitNode) -> None:
     await asyncio.to_thread(rabbitmq_node.stop)
     await stage.start()
@@ -81,7 +83,7 @@ async def test_away_throughout(stage: Stage, subscriber: Subscriber, rabbitmq_no
     jobs = [(await stage.post(mark=str(number))).json()["id"] for number in range(JOBS_WITHOUT_BROKER)]
 
     mails = {(occasion, job.lower()): 1 for occasion in ("submitted", "done") for job in jobs}
-    await until_true(lambda: len(stage.mails.mails) >= len(mails), seconds=100)
+    await until_true(lambda: len(stage.mails.mails) >= len(mails), seconds=200)
     assert stage.letters() == mails
     assert {(await stage.job(job))["state"] for job in jobs} == {"done"}
 

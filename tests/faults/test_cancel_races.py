@@ -1,6 +1,7 @@
 """A wish to cancel that races with the end, with a retry and with a lost lease: a job ends once, whoever was first."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,11 +10,10 @@ import pytest
 from heliograph.jobs.states import OVER
 from tests.faults.subscriber import Subscriber
 from tests.parts.notifier import ADA, until
-from tests.parts.services import Service, Stage, until_true
+from tests.parts.services import BRIEF_SECONDS, Service, Stage, until_true
 
 pytestmark = pytest.mark.faults
 
-LONG_LEASE = 30  # seconds: no lease is lost by a pause of the test's
 RACES = 20
 
 
@@ -31,6 +31,12 @@ async def ended_once(stage: Stage, subscriber: Subscriber, job: str) -> dict[str
     assert [state for state in told if state in OVER] == [over["state"]]
     assert await stage.job(job) == over
     return over
+
+
+async def let_lease_run_out(stage: Stage, job: str) -> None:
+    """Let a lease be over now, and have been so short that nobody has to be connected for long to say so."""
+    over = {"lease.until": datetime.now(UTC) - timedelta(seconds=1), "lease.ms": 1}
+    await stage.stores.collection.update_one({"_id": job}, {"$set": over})
 
 
 async def is_idle(worker: Service) -> None:
@@ -61,7 +67,7 @@ async def test_done_first(stage: Stage, subscriber: Subscriber) -> None:
 async def test_the_wish_first_and_then_the_code_returns(stage: Stage, subscriber: Subscriber) -> None:
     await stage.api.start()
     await stage.notifier.start()
-    await stage.worker.start(lease_seconds=LONG_LEASE)
+    await stage.worker.start()
     gate = stage.folder / "gate"
     job = await stage.submit(gate=gate)
     await stage.at_work(job)
@@ -80,7 +86,7 @@ async def test_the_wish_first_and_then_the_code_returns(stage: Stage, subscriber
 async def test_both_at_once_many_times(stage: Stage, subscriber: Subscriber) -> None:
     await stage.api.start()
     await stage.notifier.start()
-    await stage.worker.start(slots=RACES, lease_seconds=LONG_LEASE)
+    await stage.worker.start(slots=RACES)
     gates = [stage.folder / f"gate-{number}" for number in range(RACES)]
     jobs = [await stage.submit(gate=gate) for gate in gates]
     await asyncio.gather(*map(stage.at_work, jobs))
@@ -118,7 +124,7 @@ async def test_a_retry_first(stage: Stage, subscriber: Subscriber) -> None:
 async def test_the_wish_first_and_then_a_failure_that_would_be_retried(stage: Stage, subscriber: Subscriber) -> None:
     await stage.api.start()
     await stage.notifier.start()
-    await stage.worker.start(lease_seconds=LONG_LEASE)
+    await stage.worker.start()
     gate = stage.folder / "gate"
     job = await stage.submit(fails=1, gate=gate)
     await stage.at_work(job)
@@ -137,7 +143,7 @@ async def test_the_wish_first_and_then_a_failure_that_would_be_retried(stage: St
 
 
 async def test_the_lease_lost_first(stage: Stage, subscriber: Subscriber) -> None:
-    await stage.start()
+    await stage.start(lease_seconds=BRIEF_SECONDS)
     job = await stage.submit(gate=stage.folder / "gate")
     await stage.at_work(job)
     await stage.worker.kill()
@@ -155,6 +161,7 @@ async def test_the_wish_first_and_then_the_lease_is_lost(stage: Stage, subscribe
     await stage.at_work(job)
     await stage.worker.kill()
     assert (await stage.cancel(job)).json()["state"] == "running"
+    await let_lease_run_out(stage, job)
 
     await stage.worker.start()
     over = await ended_once(stage, subscriber, job)

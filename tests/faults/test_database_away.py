@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from heliograph_standalone.mongod import Mongod
+from tests.parts.freezing import freeze
 from tests.parts.notifier import until
 from tests.parts.services import AWAY, Stage, open_stage, until_true
 
 pytestmark = pytest.mark.faults
 
 OUTAGE_SECONDS = 120.0
-FREEZE_SECONDS = 15.0  # five leases of the stage's
+FREEZE_SECONDS = 15.0
+FROZEN_LEASE_SECONDS = 12  # shorter than that, and yet long enough to find the database again after the others
 LATE_LEASE_SECONDS = 12  # rounds of the reconciler come every 2 s; a holder has this long after an outage
 AT_ONCE_SECONDS = 1.0  # a refusal takes milliseconds; a search for the server would take two seconds
+TRIES = 5  # of which one is as quick, however busy the machine is
+BACK_SECONDS = 60.0
 BACK = "database is back"
 
 
@@ -42,13 +46,20 @@ async def require_refusals(stage: Stage, job: str) -> None:
         about = (await service.until_status(httpx.codes.SERVICE_UNAVAILABLE)).json()
         assert about["status"] in {"unavailable", "away"}
         assert (await service.get("/healthz")).status_code == httpx.codes.OK
-    began = time.monotonic()
-    for answer in (await stage.post(key="refused"), await stage.http.get(f"/v1/jobs/{job}"), await stage.cancel(job)):
-        assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["type"] == "urn:heliograph:problem:database-unavailable"
-        assert "Retry-After" in answer.headers
-    assert time.monotonic() - began < 3 * AT_ONCE_SECONDS
+    requests: tuple[Callable[[], Awaitable[httpx.Response]], ...] = (
+        lambda: stage.post(key="refused"), lambda: stage.http.get(f"/v1/jobs/{job}"), lambda: stage.cancel(job)
+    )  # fmt: skip
+    for request in requests:
+        took: list[float] = []
+        while not took or (min(took) >= AT_ONCE_SECONDS and len(took) < TRIES):
+            began = time.monotonic()
+            answer = await request()
+            took.append(time.monotonic() - began)
+            assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["type"] == "urn:heliograph:problem:database-unavailable"
+            assert "Retry-After" in answer.headers
+        assert min(took) < AT_ONCE_SECONDS, took
 
 
 async def require_each_ran_once(stage: Stage, jobs: list[str]) -> None:
@@ -92,7 +103,7 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
     assert (stage.begun(ends_later), stage.returned(ends_later)) == ([1], [])
     await asyncio.to_thread(mongod.start)
 
-    await asyncio.gather(*(service.until_ready(seconds=15) for service in stage.services))
+    await asyncio.gather(*(service.until_ready(BACK_SECONDS) for service in stage.services))
     over = await stage.over(ends_meanwhile)
     assert over["result"] == {"attempt": 1}
     assert [artifact["name"] for artifact in over["artifacts"]] == ["trace.txt"]
@@ -105,12 +116,13 @@ async def test_killed_for_two_minutes(stage: Stage, mongod: Mongod) -> None:
 
 async def test_frozen_for_longer_than_a_lease(stage: Stage, mongod: Mongod) -> None:
     gate = stage.folder / "gate"
-    await stage.start()
+    await stage.start(lease_seconds=FROZEN_LEASE_SECONDS)
     job = await stage.submit(gate=gate, leaves="trace.txt")
     await stage.at_work(job)
     await stage.mails.wait_for_mails(1)
 
-    mongod.suspend()
+    assert mongod.pid
+    freeze(mongod.pid)
     went = time.monotonic()
     submission = asyncio.create_task(stage.post(key="asked too late"))  # it meets a server that does not answer
     await require_refusals(stage, job)
@@ -120,7 +132,7 @@ async def test_frozen_for_longer_than_a_lease(stage: Stage, mongod: Mongod) -> N
 
     answer = await submission
     assert answer.status_code in {httpx.codes.CREATED, httpx.codes.SERVICE_UNAVAILABLE}
-    await asyncio.gather(*(service.until_ready(seconds=15) for service in stage.services))
+    await asyncio.gather(*(service.until_ready(BACK_SECONDS) for service in stage.services))
     again = await stage.post(key="asked too late")
     if answer.status_code == httpx.codes.CREATED:
         assert (again.status_code, again.json()["id"]) == (httpx.codes.OK, answer.json()["id"])
@@ -143,7 +155,7 @@ async def test_a_worker_that_is_late_after_the_outage_keeps_its_job(stage: Stage
     stage.worker.suspend()  # so that it is the last to find the database back, after its lease has run out
     await asyncio.sleep(LATE_LEASE_SECONDS)  # a lease has to run out
     await asyncio.to_thread(mongod.start)
-    await stage.api.until_ready(seconds=15)
+    await stage.api.until_ready(BACK_SECONDS)
     await stage.stores.database.wait_connected()
     for _ in range(2):
         await reconciled(stage)

@@ -8,7 +8,7 @@ from heliograph.bus.topology import DEAD_QUEUE, TOLD_QUEUE
 from heliograph.faults import Point
 from heliograph.notices.store import Ledger
 from tests.faults.subscriber import Subscriber
-from tests.parts.services import Stage
+from tests.parts.services import BRIEF_SECONDS, Stage
 
 pytestmark = pytest.mark.faults
 
@@ -26,7 +26,7 @@ async def outcomes(stage: Stage, job: str) -> list[list[str]]:
 async def test_killed_before_the_first_byte_was_out(stage: Stage, point: Point, first: list[str]) -> None:
     await stage.api.start()
     await stage.worker.start()
-    await stage.notifier.start(fault_point=point)
+    await stage.notifier.start(fault_point=point, send_lease_seconds=BRIEF_SECONDS)
     job = await stage.submit()
     assert await stage.notifier.ended() == -SIGKILL
     assert not stage.mails.mails
@@ -41,7 +41,7 @@ async def test_killed_before_the_first_byte_was_out(stage: Stage, point: Point, 
 async def test_killed_after_the_server_took_the_mail(stage: Stage) -> None:
     await stage.api.start()
     await stage.worker.start()
-    await stage.notifier.start(fault_point=Point.SENT_NOT_RECORDED)
+    await stage.notifier.start(fault_point=Point.SENT_NOT_RECORDED, send_lease_seconds=BRIEF_SECONDS)
     job = await stage.submit()
     assert await stage.notifier.ended() == -SIGKILL
     assert len(stage.mails.mails) == 1

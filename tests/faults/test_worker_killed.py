@@ -8,7 +8,7 @@ from heliograph.faults import Point
 from tests.backends_for_tests import lives
 from tests.faults.subscriber import Subscriber
 from tests.parts.notifier import ADA
-from tests.parts.services import Stage, until_true
+from tests.parts.services import BRIEF_SECONDS, Stage, until_true
 
 pytestmark = pytest.mark.faults
 
@@ -20,7 +20,7 @@ async def states(stage: Stage, job: str) -> list[str]:
 
 
 async def test_killed_in_the_midst_of_a_job(stage: Stage, subscriber: Subscriber) -> None:
-    await stage.start()
+    await stage.start(lease_seconds=BRIEF_SECONDS)
     gate, family = stage.folder / "gate", stage.folder / "family"
     job = await stage.submit(gate=gate, family=family)
     await until_true(family.exists)
@@ -31,7 +31,7 @@ async def test_killed_in_the_midst_of_a_job(stage: Stage, subscriber: Subscriber
     await other.start()
 
     await stage.worker.kill()
-    await until_true(lambda: not any(map(lives, pids)), seconds=5)
+    await until_true(lambda: not any(map(lives, pids)))
     await stage.at_work(job, attempt=2)
     gate.touch()
 
@@ -53,7 +53,7 @@ async def test_killed_in_the_midst_of_a_job(stage: Stage, subscriber: Subscriber
 async def test_killed_between_two_writes(stage: Stage, subscriber: Subscriber, point: Point, runs: list[int]) -> None:
     await stage.api.start()
     await stage.notifier.start()
-    await stage.worker.start(fault_point=point)
+    await stage.worker.start(fault_point=point, lease_seconds=BRIEF_SECONDS)
     job = await stage.submit()
     assert await stage.worker.ended() == -SIGKILL
     await stage.another_worker("other").start()
@@ -70,10 +70,10 @@ async def test_killed_between_two_writes(stage: Stage, subscriber: Subscriber, p
 async def test_killed_at_every_attempt(stage: Stage) -> None:
     await stage.api.start()
     await stage.notifier.start()
-    await stage.worker.start(fault_point=Point.CLAIMED_NOT_STARTED)
+    await stage.worker.start(fault_point=Point.CLAIMED_NOT_STARTED, lease_seconds=BRIEF_SECONDS)
     job = await stage.submit(max_attempts=2)
     assert await stage.worker.ended() == -SIGKILL
-    stage.worker.launch(fault_point=Point.CLAIMED_NOT_STARTED)
+    stage.worker.launch(fault_point=Point.CLAIMED_NOT_STARTED, lease_seconds=BRIEF_SECONDS)
     assert await stage.worker.ended() == -SIGKILL
 
     over = await stage.over(job)
@@ -84,7 +84,7 @@ async def test_killed_at_every_attempt(stage: Stage) -> None:
 
 
 async def test_one_that_stood_still_cannot_end_what_is_another_s(stage: Stage) -> None:
-    await stage.start()
+    await stage.start(lease_seconds=BRIEF_SECONDS)
     gate = stage.folder / "gate"
     job = await stage.submit(gate=gate)
     await stage.at_work(job)
@@ -109,7 +109,7 @@ async def test_one_that_stood_still_cannot_end_what_is_another_s(stage: Stage) -
 
 
 async def test_what_goes_on_outside_is_asked_for_before_it_is_begun_again(stage: Stage) -> None:
-    await stage.start()
+    await stage.start(lease_seconds=BRIEF_SECONDS)
     job = await stage.submit(backend="outside")
     await stage.at_work(job)
     await stage.worker.kill()

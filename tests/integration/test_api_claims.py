@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from heliograph.jobs import relay
+from heliograph.jobs.store import upkeep
 from heliograph_api import waiting
 from tests.parts.api import ADA, Api, open_api, problem
 from tests.parts.queues import ok, open_queue, stored
@@ -19,8 +21,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(mongodb_url: str) -> AsyncIterator[Api]:
-    async with open_api(mongodb_url) as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relay, "SWEEP_SECONDS", 3600.0)  # what nobody is nudged about is not told
+        async with open_api(mongodb_url) as opened:
+            yield opened
 
 
 async def test_a_claim_hands_out_the_next_job(api: Api) -> None:
@@ -105,12 +109,12 @@ async def test_a_waiting_agent_gets_what_comes(api: Api, monkeypatch: pytest.Mon
         return found
 
     monkeypatch.setattr(parts.agents, "claim", counted)
-    claim = asyncio.create_task(queue.claim(wait=10))
+    claim = asyncio.create_task(queue.claim(wait=25))
     await until(lambda: looks)
     began = asyncio.get_running_loop().time()
     job = await queue.submit()
     assert [item["job"]["id"] for item in await claim] == [job["id"]]
-    assert asyncio.get_running_loop().time() - began < 5  # the last look, at the end of the time, would find it too
+    assert asyncio.get_running_loop().time() - began < 20  # the last look, at the end of the time, would find it too
 
 
 async def test_a_waiting_agent_gets_what_becomes_due(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +135,11 @@ async def test_a_wait_in_the_query_counts_as_well_and_ends(api: Api) -> None:
     }
 
 
-async def test_nothing_is_claimed_for_an_agent_that_has_gone(api: Api) -> None:
+@pytest.mark.parametrize("most", [1, 10])
+async def test_nothing_is_claimed_for_an_agent_that_has_gone(api: Api, most: int) -> None:
     queue = await open_queue(api, lease_seconds=None)
     impatient = api.bearer(queue.agents.headers["authorization"].removeprefix("Bearer "))
-    asked = {"agent": "impatient", "wait": 50}
+    asked = {"agent": "impatient", "wait": 50, "max": most}
     claim = asyncio.create_task(impatient.post(f"{queue.path}/claim", json=asked))
     key = ("queue", queue.name)
     await until(lambda: key in api.app.state.parts.waiting._waiters)
@@ -166,13 +171,34 @@ async def test_a_claim_sent_again_gets_the_jobs_that_are_still_held(api: Api) ->
 
 
 async def test_claims_under_one_key_at_the_same_time_are_one(api: Api) -> None:
-    for limits in ({}, {"total": 10}):
+    for limits, most in (({}, 3), ({"total": 10}, 3), ({}, 8)):
         queue = await open_queue(api, lease_seconds=None, limits=limits)
         await queue.fill(20)
-        claims = await asyncio.gather(*(queue.claim(key="once", max=3) for _ in range(6)))
+        claims = await asyncio.gather(*(queue.claim(key="once", max=most) for _ in range(6)))
         assert all(claims)
-        assert len({item["job"]["id"] for items in claims for item in items}) == 3
-        assert (await queue.read())["claimed"] == 3
+        assert len({item["job"]["id"] for items in claims for item in items}) == most
+        assert (await queue.read())["claimed"] == most
+
+
+async def test_one_whose_key_is_used_at_the_same_time_by_another_api_gets_what_is_held(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have looked for what is held, and found nothing, before either takes anything."""
+    queue = await open_queue(api)
+    await queue.fill(10)
+    first = await queue.claim(key="k", max=7)
+    agents = api.app.state.parts.agents
+    known = agents._store.claimed_under
+    looks: list[str] = []
+
+    async def not_yet(request: str) -> Any:
+        looks.append(request)
+        return [] if len(looks) <= 2 else await known(request)
+
+    monkeypatch.setattr(agents._store, "claimed_under", not_yet)
+    assert await queue.claim(key="k", max=7) == first
+    assert (await queue.read())["claimed"] == len(first) == 7
+    assert len(looks) == 3
 
 
 async def test_what_a_dead_agent_held_comes_back(api: Api) -> None:
@@ -216,6 +242,27 @@ async def test_a_command_is_never_handed_out_twice(api: Api) -> None:
     held, _ = await queue.claim_one()
     assert ok(await queue.manager.post(f"/v1/jobs/{held}/release", json={}))["state"] == "queued"
     assert (await queue.claim_one())[0] == held
+
+
+async def test_one_that_takes_too_long_is_ended(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = await open_queue(api, lease_seconds=None, delivery="at_most_once")
+    await queue.submit(timeout_seconds=3600)
+    [item] = await queue.claim(key="k")
+    job, token = item["job"]["id"], item["lease_token"]
+    assert await queue.claim(key="k") == [item]
+    begun = ok(await queue.tell(job, token, state="running"))
+    deadline = datetime.fromisoformat(begun["started_at"]) + timedelta(hours=1)
+    assert datetime.fromisoformat(item["deadline"]) <= deadline
+    beat = ok(await queue.tell(job, token, "heartbeat"))
+    assert datetime.fromisoformat(beat["deadline"]) == deadline
+    monkeypatch.setattr(upkeep, "GRACE_WITHOUT_LEASE", timedelta(milliseconds=1))
+    await api.jobs.update_one({"_id": job}, {"$set": {"lease.deadline": datetime.now(UTC) - timedelta(seconds=1)}})
+    found = await api.over({"id": job}, queue.agents)
+    message = "it ran longer than its limit of 3,600 s"
+    assert (found["state"], found["error"]["kind"], found["error"]["message"]) == ("failed", "timeout", message)
+    for what in ("report", "heartbeat", "release"):
+        assert message in problem(await queue.tell(job, token, what), 409)["detail"]
+    assert await queue.claim(key="k") == []
 
 
 async def test_every_statement_goes_by_an_index(api: Api) -> None:

@@ -199,6 +199,8 @@ async def test_an_event_that_no_notifier_takes_is_listed_replayed_and_listed_aga
 
     async def take(told: JobEvent) -> None:
         nonlocal tries
+        if told.id != event.id:
+            return  # the relay may have had another job's in hand
         tries += 1
         if tries <= heals_at:
             raise ValueError("on purpose")
@@ -319,7 +321,7 @@ async def test_what_nobody_told_is_told_on_a_replay(api: Api, olga: httpx.AsyncC
     assert await stuck(olga) == [(job, "no notifier has planned what people are to be told of it")]
     before = len(api.told)
     assert (await olga.post(f"/v1/dead/{job}/replay")).json() == {"id": job, "kind": "stuck"}
-    assert [event.id for event in api.told[before:]] == [f"{job}:1"]
+    assert [event.id for event in api.told[before:] if event.data.id == job] == [f"{job}:1"]
 
 
 async def told(api: Api, job: str) -> bool:

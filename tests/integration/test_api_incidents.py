@@ -12,6 +12,7 @@ import pytest_asyncio
 from heliograph.ids import new_id, short_id
 from heliograph.notices.announced import AnnouncedChannels
 from heliograph.notices.bulletins import BulletinStore
+from heliograph.notices.indexes import DELIVERIES
 from heliograph.notices.links import REPORT_LASTS, report_token
 from heliograph.notices.model import Delivery, DeliveryStatus, Occasion, Subject, SubjectKind
 from heliograph.notices.store import Ledger
@@ -85,10 +86,17 @@ async def test_a_report_is_listed_for_some_and_read_by_who_made_it(api: Api, mia
         DeliveryStatus.PLANNED, "incident: reports go to the operators", now, now,
     )  # fmt: skip
     assert await Ledger(api.database).insert([told])
-    for who in (api.ada, mia):
-        found = IncidentDetail.model_validate((await who.get(f"{PATH}/{ids[0]}")).json())
+    tried = {"at": now, "outcome": "refused", "reply": "550 5.1.1 <ops@example.org> is unknown"}
+    await api.database.collection(DELIVERIES).update_one({"_id": told.id}, {"$set": {"attempts": [tried]}})
+    for who, recipient in ((api.ada, "operators"), (mia, "ops@example.org")):
+        answer = await who.get(f"{PATH}/{ids[0]}")
+        found = IncidentDetail.model_validate(answer.json())
         assert found.text == "number 0"
-        assert [notice.recipient for notice in found.notices] == ["ops@example.org"]
+        assert [(each.recipient, each.channel, each.reason) for each in found.notices] == [
+            (recipient, "email", "incident: reports go to the operators")
+        ]
+        assert [attempt.outcome for each in found.notices for attempt in each.attempts] == ["refused"]
+        assert ("ops@" in answer.text) is (who is mia)
     problem(await api.bob.get(f"{PATH}/{ids[0]}"), 404)
     problem(await mia.get(f"{PATH}/none"), 404)
 

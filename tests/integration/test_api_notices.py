@@ -73,13 +73,13 @@ async def test_notices_are_found_by_what_is_known_of_them(api: Api, mia: httpx.A
     problem(await api.ada.get(PATH), 403)
 
 
-async def of_job(api: Api, who: httpx.AsyncClient, job: str) -> tuple[list[str], int]:
+async def of_job(who: httpx.AsyncClient, job: str) -> list[str]:
     answer = await who.get(f"/v1/jobs/{job}/notices")
     assert answer.status_code == httpx.codes.OK, answer.text
-    return [each["recipient"] for each in answer.json()["items"]], answer.json()["others"]
+    return [each["recipient"] for each in answer.json()["items"]]
 
 
-async def test_an_owner_reads_their_own_notices_and_how_many_others_there_are(api: Api, mia: httpx.AsyncClient) -> None:
+async def test_an_owner_reads_where_they_are_told_and_of_others_that_they_are(api: Api, mia: httpx.AsyncClient) -> None:
     """Not where operators get copies, who watches, and what these have muted."""
     recipients = [{"channel": "email", "recipient": "grace@example.org"}]
     job = await api.submit(mia, notify={"recipients": recipients})
@@ -87,12 +87,19 @@ async def test_an_owner_reads_their_own_notices_and_how_many_others_there_are(ap
     await kept(api, about, recipient="!hers:example.org", channel="matrix", person="mia@example.org")
     await kept(api, about, recipient="grace@example.org")
     await kept(api, about, recipient="mia@example.org")
-    await kept(api, about, recipient="ops@example.org")
-    await kept(api, about, recipient=BOB, person=BOB, status=DeliveryStatus.SUPPRESSED, reason="muted: everything")
+    await kept(api, about, recipient="ops@example.org", origin="operator")
+    await kept(
+        api, about, recipient=BOB, person=BOB, origin="watch", status=DeliveryStatus.SUPPRESSED,
+        reason=f"muted: everything, by {BOB}",
+    )  # fmt: skip
     everything = ["!hers:example.org", "grace@example.org", "mia@example.org", "ops@example.org", BOB]
-    assert await of_job(api, mia, job["id"]) == (everything, 0)  # she may see everybody's jobs
+    assert await of_job(mia, job["id"]) == everything  # she may see everybody's jobs
     plain = api.client("mia@example.org")
-    assert await of_job(api, plain, job["id"]) == (everything[:3], 2)
+    assert await of_job(plain, job["id"]) == [*everything[:3], "operators", "watchers"]
+    told = await plain.get(f"/v1/jobs/{job['id']}/notices")
+    assert "ops@" not in told.text
+    assert BOB not in told.text
+    assert "muted" not in told.text
 
 
 async def test_an_owner_reads_what_became_of_their_groups_notices(api: Api, mia: httpx.AsyncClient) -> None:
@@ -103,9 +110,15 @@ async def test_an_owner_reads_what_became_of_their_groups_notices(api: Api, mia:
         await kept(api, Subject(SubjectKind.GROUP, each["_id"]), occasion=Occasion.DIGEST, recipient=each["owner"])
         for each in campaigns
     ]
-    await kept(api, second.subject, occasion=Occasion.DIGEST, recipient="ops@example.org")
-    answer = (await api.ada.get(PATH, params={"group": "night"})).json()
-    assert ([each["id"] for each in answer["items"]], answer["others"]) == ([second.id, first.id], 1)
+    to_operators: dict[str, Any] = {"recipient": "ops@example.org", "origin": "operator"}
+    copy = await kept(api, second.subject, occasion=Occasion.DIGEST, **to_operators)
+    answer = (await api.ada.get(PATH, params={"group": "night"})).json()["items"]
+    told = [(each["id"], each["recipient"]) for each in answer]
+    assert told == [(copy.id, "operators"), (second.id, ADA), (first.id, ADA)]
+    # Nor is an address found out by asking for it.
+    assert await listed(api.ada, group="night", recipient="ops@example.org") == []
+    assert await listed(api.ada, group="night", recipient="operators") == [copy.id]
+    assert await listed(api.ada, group="night", recipient=ADA) == [second.id, first.id]
     assert await listed(api.ada, group="day", status="failed") == [day.id]
     assert await listed(api.bob, group="night") == [bobs.id]
     assert await listed(mia, group="night") == []
@@ -124,6 +137,18 @@ async def test_an_administrator_has_a_notice_sent_again(api: Api, mia: httpx.Asy
     assert "root@example.org" in copy["reason"]
     problem(await admin.post(f"{PATH}/{copy['id']}/resend"), 409)  # it is still to be sent
     problem(await admin.post(f"{PATH}/none/resend"), 404)
+
+
+async def test_an_owner_does_not_read_which_administrator_had_a_notice_sent_again(api: Api) -> None:
+    job = await api.submit()
+    failed = await kept(api, Subject.of_job(job["id"]))
+    admin = api.client("root@example.org", "admin")
+    assert (await admin.post(f"{PATH}/{failed.id}/resend")).status_code == httpx.codes.CREATED
+    path = f"/v1/jobs/{job['id']}/notices"
+    assert "root@example.org" in (await admin.get(path)).text
+    seen = await api.ada.get(path)
+    assert [(each["recipient"], each["copy_number"]) for each in seen.json()["items"]] == [(ADA, 0), (ADA, 1)]
+    assert "root@" not in seen.text
 
 
 async def tried(who: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:

@@ -244,7 +244,7 @@ async def test_a_campaign_without_news_is_looked_at_when_it_may_be_settled(
         await plan(jobs, notifier)
         await look(notifier)
         (document,) = await campaigns(stores).find({}).to_list(None)
-        assert abs(document["look_at"] - document["news_at"] - timedelta(seconds=600)) < timedelta(seconds=1)
+        assert abs(document["look_at"] - document["news_at"] - timedelta(seconds=600)) < timedelta(seconds=60)
 
 
 async def test_a_group_that_goes_on_later_is_told_again_of_its_new_jobs_alone(

@@ -71,7 +71,7 @@ async def test_a_message_that_is_still_to_come_can_be_awaited(catcher: MailCatch
     await send(catcher, mail("One"))
     assert not waiting.done()
     await send(catcher, mail("Two"))
-    assert (await asyncio.wait_for(waiting, 5))["Subject"] == "Two"
+    assert (await asyncio.wait_for(waiting, 60))["Subject"] == "Two"
 
 
 async def test_a_person_reads_head_text_and_what_comes_with_it(catcher: MailCatcher) -> None:

@@ -12,15 +12,20 @@ import pytest_asyncio
 
 from heliograph.identity.tokens import Tokens
 from heliograph.ids import short_id
+from heliograph.masking import MASK
 from heliograph.notices.notify import Notify
+from tests.backends_for_tests import secretive
 from tests.parts.api import ADA, KEY, Api, open_api
+from tests.parts.waiting import until
+
+SEAL_KEY = "3f1d9c0b7a5e48261122334455667788"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(mongodb_url: str) -> AsyncIterator[Api]:
-    async with open_api(mongodb_url) as opened:
+    async with open_api(mongodb_url, seal_keys=(SEAL_KEY,)) as opened:
         yield opened
 
 
@@ -44,6 +49,24 @@ async def test_a_job_is_submitted_and_waited_for(api: Api, tmp_path: Path) -> No
     assert "[red]a :x: sum[/red]" in output
     assert "100 %" in output
     assert '"total": 5' in output
+
+
+async def test_a_secret_comes_from_a_file_or_is_asked_for_and_stands_in_no_argument(api: Api, tmp_path: Path) -> None:
+    await api.announce(secretive.SOURCES)
+    await api.app.state.parts.registry.refresh()
+    (tmp_path / "password").write_text("correct-horse-battery\n")
+    file = f"main.password=@{tmp_path}/password"
+    words = ("submit", "vault", '{"note": "by hand"}', "--secret", file)
+    async with api.worker(tmp_path, "secretive:vault"):
+        output = await run(api, *words, "--wait")
+    assert "21" in output
+    (job,) = (await api.ada.get("/v1/jobs", params={"backend": "vault"})).json()["items"]
+    assert job["parameters"] == {"note": "by hand", "main": {"password": MASK}}
+    assert job["result"] == [21, []]
+    assert "the history of a shell keeps" in await run(api, *words[:3], "--secret", "main.password=correct", code=2)
+    assert "is given twice" in await run(api, *words, "--secret", file, code=2)
+    assert "cannot be read" in await run(api, *words[:3], "--secret", "main.password=@/no/such", code=2)
+    assert "is no object" in await run(api, *words[:3], "--secret", "note.password=@/no/such", code=2)
 
 
 async def test_a_job_that_fails_ends_the_command_with_1(api: Api, tmp_path: Path) -> None:
@@ -223,8 +246,12 @@ async def test_who_submits_is_warned_of_what_keeps_the_job_waiting(api: Api, tmp
         assert "paused; limits: none" in await run(api, "backends", "sum")
     finally:
         await olga.post("/v1/backends/sum/resume")
+
+    async def has_a_worker() -> bool:
+        return bool((await api.ada.get("/v1/backends/sum")).json()["workers"])
+
     async with api.worker(tmp_path, "good:add"):
-        assert (await api.ada.get("/v1/backends")).json()["items"]  # the api learns of workers within 2 s, or so
+        await until(has_a_worker)  # the api learns of workers within 2 s, or so
         assert "heliograph: " not in await run(api, "submit", "sum", '{"left": 1}')
 
 

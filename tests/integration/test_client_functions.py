@@ -53,7 +53,7 @@ async def test_a_listed_function_is_called(api: Api, worker: None) -> None:
     def work() -> None:
         with client_of(api) as client:
             job = client.call(math.hypot, 3, 4)
-            assert (job.backend, client.wait(job.id, seconds=20).result) == ("call", 5.0)
+            assert (job.backend, client.wait(job.id, seconds=60).result) == ("call", 5.0)
             with pytest.raises(ProblemError, match="function"):
                 client.call(math.atan2, 1, 1)
 
@@ -67,7 +67,7 @@ async def test_a_function_itself_is_run_for_those_who_may(api: Api, worker: None
     def work() -> None:
         with client_of(api, "trusted") as client:
             job = client.submit_function(lambda more, *, times: (base + more) * times, 2, times=2)
-            assert client.wait(job.id, seconds=20).result == 84
+            assert client.wait(job.id, seconds=60).result == 84
         with client_of(api) as client, pytest.raises(ProblemError) as caught:
             client.submit_function(lambda: 1)
         assert caught.value.problem.status == 403

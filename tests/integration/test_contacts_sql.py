@@ -94,7 +94,7 @@ async def directory() -> AsyncIterator[Callable[..., RememberedContacts]]:
     opened: list[RememberedContacts] = []
 
     def open_directory(url: str, query: str = QUERY, *, clock: Callable[[], float] = time.monotonic, rest: float = 0.0,
-                       patience: float = 5.0) -> RememberedContacts:  # fmt: skip
+                       patience: float = 60.0) -> RememberedContacts:  # fmt: skip
         source = PeopleQuery(open_engine(url), query)
         contacts = RememberedContacts(source, seconds=300, abreast=2, clock=clock, rest=rest, patience=patience)
         opened.append(contacts)
@@ -185,7 +185,7 @@ async def test_a_query_that_does_not_end_is_ended(
     begin = time.monotonic()
     with pytest.raises(ContactsUnavailableError, match=r"OperationalError (SQLITE_INTERRUPT|1969)"):
         await find(directory(lims[0], SLOW[kind]))
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 50  # by itself it would take a minute, or for ever
 
 
 @pytest.mark.parametrize(
@@ -244,17 +244,17 @@ async def test_a_server_that_was_started_again_is_not_noticed(mariadb: MariaDB, 
 
 
 async def test_who_asks_a_frozen_server_waits_a_moment_once(mariadb: MariaDB, directory: Directory) -> None:
-    contacts = directory(mariadb.url, patience=0.2)
+    contacts = directory(mariadb.url, patience=0.5)
     mariadb.pause()
     try:
         begin = time.monotonic()
         for study in range(20):
             with pytest.raises(ContactsUnavailableError, match="not answered yet"):
                 await find(contacts, f"study/{5900 + study}")
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5  # half of what it is to wait for each
     finally:
         mariadb.resume()
-    await asyncio.wait_for(answered(contacts), 10)
+    await asyncio.wait_for(answered(contacts), 60)
     assert await find(contacts) == [ADA, GRACE]  # by the lookup that went on
 
 

@@ -100,7 +100,7 @@ async def test_what_a_job_prints_is_told_while_it_runs(pool: Pool, tmp_path: Pat
 async def test_a_slow_observer_of_progress_gets_the_latest_only(pool: Pool) -> None:
     seen = Recorder(slow=True)
     assert (await pool.run(task("chatter"), seen)).kind is OutcomeKind.DONE
-    assert len(seen.progress_seen) < 60
+    assert len(seen.progress_seen) < 2_000  # of 20,000, however long a busy machine takes to tell them
     assert seen.progress_seen == sorted(seen.progress_seen)
 
 
@@ -210,9 +210,12 @@ async def test_a_result_that_is_no_json_is_a_clean_failure(pool: Pool, which: st
 
 
 async def test_a_job_that_prints_without_end_meets_its_limit_and_leaves_head_and_tail(pool: Pool) -> None:
-    seen = Recorder()
-    outcome = await pool.run(task("flood", seconds=1.5), seen)
-    assert outcome.error == JobError(ErrorKind.TIMEOUT, "it ran longer than its limit of 1.5 s")
+    for seconds in (1.5, 20):  # the longer one where the machine is so busy that it printed too little in the other
+        seen = Recorder()
+        outcome = await pool.run(task("flood", seconds=seconds), seen)
+        assert outcome.error == JobError(ErrorKind.TIMEOUT, f"it ran longer than its limit of {seconds:g} s")
+        if len(seen.text) > HEAD + TAIL:
+            break
     assert seen.text.startswith("the first line\nxxx")
     assert "bytes left out here]\n" in seen.text
     assert HEAD + TAIL < len(seen.text) < HEAD + TAIL + 100

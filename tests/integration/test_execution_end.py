@@ -49,7 +49,7 @@ async def pool(tmp_path: Path) -> AsyncIterator[Pool]:
         Catalogue.of(SOURCES),
         slots=2,
         scratch_root=tmp_path / "scratch",
-        grace=timedelta(seconds=0.5),
+        grace=timedelta(minutes=1),
         environment=environment(),
     )
     await pool.start()
@@ -87,14 +87,18 @@ async def test_a_job_that_returns_after_it_was_stopped_is_stopped_all_the_same(p
     assert (await running) == Outcome(OutcomeKind.CANCELLED)
 
 
-async def test_a_job_that_ignores_the_signal_is_killed_after_the_grace(pool: Pool, marker: Path) -> None:
+async def test_a_job_that_ignores_the_signal_is_killed_after_the_grace(tmp_path: Path, marker: Path) -> None:
+    grace = timedelta(seconds=0.5)
+    pool = Pool(Catalogue.of(SOURCES), slots=1, scratch_root=tmp_path, grace=grace, environment=environment())
+    await pool.start()
     asked = task("hang", marker, "ignore")
     running = await begin(pool, asked, Recorder(), marker)
     started = asyncio.get_running_loop().time()
     pool.stop(asked.token, StopReason.CANCELLED)
-    assert (await running) == Outcome(OutcomeKind.CANCELLED)
-    assert 0.5 <= asyncio.get_running_loop().time() - started < 5
+    assert (await running) == Outcome(OutcomeKind.CANCELLED)  # by itself it would sleep on
+    assert asyncio.get_running_loop().time() - started >= grace.total_seconds()
     assert not any(map(lives, pids(marker)))
+    await pool.close()
 
 
 async def test_a_job_whose_lease_is_lost_is_killed_without_grace(tmp_path: Path, marker: Path) -> None:
@@ -107,7 +111,7 @@ async def test_a_job_whose_lease_is_lost_is_killed_without_grace(tmp_path: Path,
     pool.stop(asked.token, StopReason.CANCELLED)
     await asyncio.sleep(0)
     pool.stop(asked.token, StopReason.LOST)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await running) == Outcome(OutcomeKind.STOPPED, reason=StopReason.LOST)
     assert not any(map(lives, pids(marker)))
     await pool.close()
@@ -120,14 +124,17 @@ async def test_a_job_may_be_stopped_while_its_files_are_kept(pool: Pool) -> None
     await seen.asked_to_keep.wait()
     await asyncio.sleep(0.3)  # by then the backend has returned, too, which it tells nobody but the pool
     pool.stop(asked.token, StopReason.CANCELLED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await running) == Outcome(OutcomeKind.CANCELLED)
 
 
 async def test_a_job_at_its_time_limit_fails(pool: Pool, marker: Path) -> None:
-    seen = Recorder()
-    outcome = await pool.run(task("hang", marker, limit=timedelta(seconds=1)), seen)
-    assert outcome.error == JobError(ErrorKind.TIMEOUT, "it ran longer than its limit of 1 s")
+    for seconds in (1, 20):  # the longer one where the machine is so busy that its code did not begin in the other
+        seen = Recorder()
+        outcome = await pool.run(task("hang", marker, limit=timedelta(seconds=seconds)), seen)
+        assert outcome.error == JobError(ErrorKind.TIMEOUT, f"it ran longer than its limit of {seconds} s")
+        if pids(marker):
+            break
     assert seen.text == "stopping: True\n"
 
 
@@ -149,8 +156,12 @@ async def test_a_caller_that_gives_up_leaves_nothing(pool: Pool, marker: Path) -
 async def test_descendants_die_with_their_job_however_they_hid(
     pool: Pool, marker: Path, then: str, kind: OutcomeKind
 ) -> None:
-    outcome = await pool.run(task("family", marker, then, timedelta(seconds=2)), Recorder())
-    assert outcome.kind is kind
+    # One that sleeps meets its limit: the longer one where the machine is so busy that it did not begin in the other.
+    for seconds in (2, 20) if then == "sleep" else (100,):
+        outcome = await pool.run(task("family", marker, then, timedelta(seconds=seconds)), Recorder())
+        assert outcome.kind is kind
+        if pids(marker):
+            break
     assert len(pids(marker)) == 4
     assert not any(map(lives, pids(marker)))
 
@@ -162,7 +173,7 @@ async def test_a_job_whose_warden_is_killed_ends_at_once_even_if_a_copy_of_it_li
     warden = psutil.Process(runner).parent()
     assert warden
     warden.kill()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):  # the copy goes on for an hour
         outcome = await running
     assert outcome.error
     assert outcome.error.message.startswith("the backend's process ended by signal 9 (SIGKILL)")

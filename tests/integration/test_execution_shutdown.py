@@ -20,7 +20,7 @@ from heliograph_worker.settings import WorkerSettings
 from tests.backends_for_tests import SOURCES, environment, until
 from tests.parts.jobs import Stores, open_stores
 
-END_SECONDS = 20.0  # a stop without the database takes what the tests allow it, and the driver's own patience
+END_SECONDS = 60.0  # a stop without the database takes what the tests allow it, and the driver's own patience
 
 
 class Shop:
@@ -58,7 +58,7 @@ async def open_shop(
     settings = WorkerSettings.model_validate(
         {
             "mongodb_url": mongodb_url, "bus_url": "memory://", "worker_name": "worker", "slots": 2,
-            "scratch": folder / "scratch", "drain_seconds": drain_seconds, "grace_seconds": 1, "metrics_port": None,
+            "scratch": folder / "scratch", "drain_seconds": drain_seconds, "grace_seconds": 20, "metrics_port": None,
         }
     )  # fmt: skip
     async with open_stores(mongodb_url, database_name) as stores, Database(mongodb_url, database_name) as database:

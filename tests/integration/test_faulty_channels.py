@@ -69,7 +69,7 @@ async def test_a_faulty_channel_is_its_own_trouble(
             await notifier.plan(job)
         notifier.sender.wake()
         if fault not in {"is_open raises", "waits for ever"}:
-            await until(lambda: channel.tried >= 3, within_seconds=10)
+            await until(lambda: channel.tried >= 3)
         mailed = await stores.submit(notify=told())
         await notifier.plan(mailed)
         notifier.sender.wake()

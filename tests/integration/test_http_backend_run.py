@@ -78,7 +78,7 @@ async def test_a_data_server_calls_back_until_it_is_done(api: Api, server: DataS
             await outside.get(address, params={"action": "progress", "progress": 0.5, "stage": "folding"})
         ).is_success
         seen: dict[str, Any] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while seen.get("progress") != 0.5:
                 seen = (await api.ada.get(f"/v1/jobs/{job['id']}")).json()
                 await asyncio.sleep(0.05)

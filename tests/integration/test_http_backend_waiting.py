@@ -186,7 +186,7 @@ def test_a_server_that_does_not_answer_holds_no_cancelled_job(server: DataServer
             cancel_when=lambda _: True,
             echo=False,
         )
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 40  # it would wait for ever
     assert failure(done)[0] == "cancelled"
     assert "could not be told to stop" in done.log
 

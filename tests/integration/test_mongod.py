@@ -15,6 +15,7 @@ from pymongo import MongoClient
 from pymongo.errors import ServerSelectionTimeoutError
 
 from heliograph_standalone.mongod import Mongod, MongodError, MongodMissingPartError, find_mongod
+from tests.parts.freezing import freeze
 
 try:
     find_mongod()
@@ -60,12 +61,12 @@ def owner(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str],
 
 
 def insert(url: str, value: str) -> None:
-    with MongoClient[dict[str, Any]](url, w="majority", journal=True, serverSelectionTimeoutMS=5000) as client:
+    with MongoClient[dict[str, Any]](url, w="majority", journal=True, serverSelectionTimeoutMS=30_000) as client:
         client.test.things.insert_one({"_id": value})
 
 
 def values(url: str) -> list[str]:
-    with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=5000) as client:
+    with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=30_000) as client:
         return sorted(thing["_id"] for thing in client.test.things.find())
 
 
@@ -77,8 +78,13 @@ def runs(pid: int) -> bool:
     return state != "Z"
 
 
+def until_it_stands_still(mongod: Mongod) -> None:
+    assert mongod.pid is not None
+    freeze(mongod.pid)  # once more, and wait for it: on a busy machine it goes on for a while
+
+
 def wait_for_end(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while runs(pid):
         assert time.monotonic() < deadline, f"process {pid} still runs"
         time.sleep(0.02)
@@ -126,6 +132,7 @@ def test_a_suspended_one_holds_connections_and_goes_on_when_resumed(mongod: Mong
     with MongoClient[dict[str, Any]](mongod.url) as client:
         client.admin.command("ping")
         mongod.suspend()
+        until_it_stands_still(mongod)
         newcomer = MongoClient[dict[str, Any]](mongod.url, serverSelectionTimeoutMS=300)
         with newcomer, pytest.raises(ServerSelectionTimeoutError):
             newcomer.admin.command("ping")

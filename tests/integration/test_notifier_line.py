@@ -10,7 +10,8 @@ from typing_extensions import override
 from heliograph.channels import Channel, Notice
 from heliograph.errors import NotFoundError
 from heliograph.jobs.model import Job
-from heliograph.notices.model import Delivery, DeliveryStatus
+from heliograph.notices.indexes import DELIVERIES
+from heliograph.notices.model import Delivery, DeliveryStatus, Outcome
 from heliograph_notifier.describing.describer import FRESH_SECONDS, Describer, Read
 from heliograph_notifier.line import MOST_AHEAD
 from heliograph_notifier.links import Links
@@ -55,6 +56,15 @@ async def statuses(notifier: Desk) -> dict[DeliveryStatus, int]:
     return {status: found.count(status) for status in set(found)}
 
 
+async def until_held(gate: Gate) -> None:
+    """Return once every worker stands at the gate."""
+
+    async def condition() -> bool:
+        return gate.held >= WORKERS
+
+    await until(condition)
+
+
 def is_sending(notifier: Desk, count: int) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
         return (await statuses(notifier)).get(DeliveryStatus.SENDING, 0) >= count
@@ -70,6 +80,7 @@ async def test_of_a_slow_channel_few_are_leased_ahead_and_those_are_given_back(
         await planned(notifier, 10)
         async with notifier.sending():
             await until(is_sending(notifier, 2 * WORKERS))
+            await until_held(gate)
             for _ in range(5):  # nothing tells that nothing more is leased
                 notifier.sender.wake()
                 await asyncio.sleep(0.05)
@@ -101,6 +112,39 @@ async def test_of_a_fast_channel_more_is_leased_ahead_and_yet_only_so_much(
                 return await statuses(notifier) == {DeliveryStatus.SENT: 70}
 
             await until(is_over)
+
+
+async def test_a_sender_that_is_lost_leaves_exactly_what_it_had_in_hand_unknown(
+    stores: Stores, mail_server: MailServer
+) -> None:
+    """Whatever was leased with others: what is recorded stays so, what was not begun is told, and each just once."""
+    gate = Gate(through=5)
+    async with desk(stores, mail_server, workers=WORKERS, channels=[gate]) as lost:
+        await planned(lost, 12)
+        running = asyncio.create_task(lost.sender.run())
+
+        async def is_in_the_midst() -> bool:
+            found = await statuses(lost)
+            return found.get(DeliveryStatus.SENT) == 5 and gate.held == WORKERS and DeliveryStatus.SENDING in found
+
+        await until(is_in_the_midst)
+        running.cancel()
+        await asyncio.wait({running})
+        is_over_by_now = {"$set": {"lease.until": "$created_at", "lease.ms": 0}}  # as if its leases had run out
+        await stores.database.collection(DELIVERIES).update_many({"status": "sending"}, [is_over_by_now])
+        before = {each.id: each for each in (await lost.ledger.page(channel="gate", limit=20)).deliveries}
+    async with desk(stores, mail_server, workers=WORKERS, channels=[Gate(through=12)]) as heir, heir.sending():
+
+        async def is_over() -> bool:
+            return await statuses(heir) == {DeliveryStatus.SENT: 12}
+
+        await until(is_over)
+        after = (await heir.ledger.page(channel="gate", limit=20)).deliveries
+    in_hand = {identifier for identifier, each in before.items() if each.status is DeliveryStatus.SENDING}
+    assert len(in_hand) >= WORKERS
+    for each in after:
+        unknown = [Outcome.UNKNOWN] if each.id in in_hand else []
+        assert [attempt.outcome for attempt in each.attempts] == [*unknown, Outcome.SENT]
 
 
 async def test_a_job_that_cannot_be_read_holds_up_none_that_is_read_with_it(

@@ -274,7 +274,7 @@ async def test_what_is_urgent_does_not_wait_behind_what_waits_for_the_morning(
 async def test_that_it_begins_is_planned_after_a_long_wait(stores: Stores, mail_server: MailServer) -> None:
     async with desk(stores, mail_server) as notifier:
         job = await stores.submit(notify=told(wish(running_after_seconds=600)))
-        earlier = NOW.replace(year=NOW.year - 1)
+        earlier = await stores.database.now() - timedelta(days=366)
         long_ago = {"created_at": earlier, "history.0.at": earlier}
         await stores.collection.update_one({"_id": job.id}, {"$set": long_ago})
         await stores.claim()

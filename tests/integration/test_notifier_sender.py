@@ -144,9 +144,9 @@ async def test_no_answer_after_the_data_is_unknown_and_repeated_as_the_same_mess
 
 
 async def test_no_answer_before_the_deadline_is_unknown(stores: Stores, mail_server: MailServer) -> None:
-    mail_server.behaviour, mail_server.slow_seconds = Behaviour.SLOW, 1.0
+    mail_server.behaviour, mail_server.slow_seconds = Behaviour.SLOW, 60.0
     backoff = Backoff(LONG, LONG)
-    async with desk(stores, mail_server, deadline=timedelta(seconds=0.3), backoff=backoff) as notifier:
+    async with desk(stores, mail_server, deadline=timedelta(seconds=1.5), backoff=backoff) as notifier:
         async with notifier.sending():
             job = await planned(notifier)
 

@@ -25,6 +25,7 @@ from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
 from tests.parts.api import ADA, Api, open_api
 from tests.parts.smtp import Behaviour, MailServer
+from tests.parts.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,8 +53,10 @@ async def notifier(api: Api, server: MailServer, **fields: Any) -> AsyncIterator
         mongodb_url="mongodb://unused", bus_url="memory://", smtp_url=server.url, mail_from="heliograph@example.org",
         metrics_port=None, **fields,
     )  # fmt: skip
-    async with Notifier(settings, database=api.database, bus=api.bus):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notify_cli, "ANSWER_SECONDS", 60.0)
+        async with Notifier(settings, database=api.database, bus=api.bus):
+            yield
 
 
 async def test_a_test_says_what_the_server_said(api: Api) -> None:
@@ -74,10 +77,15 @@ async def test_a_test_says_what_the_server_said(api: Api) -> None:
 
 
 async def test_a_test_that_is_put_off_is_not_waited_for_without_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify_cli, "SETTLE_SECONDS", 3.0)
+    deliveries = api.database.collection(DELIVERIES)
+    put_off = {"status": DeliveryStatus.PLANNED.value, "attempts.0": {"$exists": True}}
+    monkeypatch.setattr(notify_cli, "SETTLE_SECONDS", 100.0)
     async with MailServer() as server, notifier(api, server):
         server.behaviour = Behaviour.PUT_OFF
-        output = await run(api, "notify", "test", code=1)
+        asking = asyncio.create_task(run(api, "notify", "test", code=1))
+        await until(lambda: deliveries.count_documents(put_off))
+        monkeypatch.setattr(notify_cli, "SETTLE_SECONDS", 0.0)
+        output = await asking
     assert "planned, due 2" in output
     assert "451 4.7.1 greylisted" in output
 
@@ -111,7 +119,7 @@ async def test_what_waits_says_until_when(api: Api) -> None:
 )  # fmt: skip
 async def test_a_report_says_whether_the_operators_are_told(api: Api, recipients: str, words: str) -> None:
     async with MailServer() as server, notifier(api, server, incidents_to=recipients):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await AnnouncedChannels(api.database).tells_incidents() is None:  # noqa: ASYNC110 - a notifier writes it
                 await asyncio.sleep(0.02)
         assert words in await run(api, "incident", "no stars")
@@ -182,9 +190,20 @@ async def test_a_matrix_user_is_linked_with_what_is_printed(api: Api) -> None:
     await AnnouncedChannels(api.database).announce(channels, incidents=0)
     output = await run(api, "notify", "link", "@ada:example.org")
     assert "invite @bot:example.org" in output
+    assert await run(api, "notify", "link") == "no Matrix user is linked to you\n"  # before it has said the code
     code = output.splitlines()[0].removeprefix("link ")
-    assert await LinkedUsers(api.database).redeem("@ada:example.org", code) == ADA
+    linked = LinkedUsers(api.database)
+    assert await linked.redeem("@ada:example.org", code) == ADA
+    standing = await run(api, "notify", "link")
+    assert "@ada:example.org is linked to you since 2" in standing
+    assert "no room is proven" in standing
+    await linked.prove_room(ADA, "!dome:example.org")
+    assert "!dome:example.org is proven to be yours" in await run(api, "notify", "link")
+    await run(api, "notify", "set", "matrix.room=!dome:example.org")
     await run(api, "notify", "unlink")
+    assert await run(api, "notify", "link") == "no Matrix user is linked to you\n"
+    assert "!dome" not in await run(api, "notify", "show")
+    await run(api, "notify", "unlink", code=1)
     await api.database.collection("notice_channels").delete_many({})
 
 
@@ -193,6 +212,7 @@ async def test_a_problem_is_reported_and_its_notice_found_and_sent_again(api: Ap
     kept = await run(api, "incident", "The dome is open.", "--job", short_id(job["id"]))
     identifier = kept.removeprefix("kept as ").partition(";")[0]
     assert "no notifier runs" in kept
+    assert "nobody is told so far" in await run(api, "incidents", identifier)
     incident = await BulletinStore(api.database).get(identifier)
     assert incident.job == job["id"]
     now = datetime.now(UTC) - timedelta(minutes=1)
@@ -203,6 +223,13 @@ async def test_a_problem_is_reported_and_its_notice_found_and_sent_again(api: Ap
     await Ledger(api.database).insert([failed])
     tried = {"at": now, "outcome": "refused", "reply": "550 5.2.2 the mailbox is full"}
     await api.database.collection(DELIVERIES).update_one({"_id": failed.id}, {"$set": {"attempts": [tried]}})
+    seen = await run(api, "incidents", identifier)
+    assert seen.startswith("The dome is open.")
+    assert {"email", "operators", "failed"} <= set(seen.split())
+    assert "ops@example.org" not in seen
+    assert "ops@example.org" in await run(api, "incidents", identifier, role="job manager")
+    assert identifier in await run(api, "incidents", role="job manager")
+    await run(api, "incidents", code=1)  # everybody's are for some
     listed = await run(api, "notices", "--status", "failed", role="job manager")
     assert failed.id in listed
     assert "550 5.2.2 the mailbox is full" in listed

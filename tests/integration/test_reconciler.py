@@ -11,13 +11,14 @@ from bson import ObjectId
 from heliograph.bus.memory import MemoryBus
 from heliograph.errors import NotFoundError
 from heliograph.jobs import reconciler as module
-from heliograph.jobs.model import Artifact
+from heliograph.jobs.model import Artifact, Job
 from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import State
+from heliograph.jobs.store import upkeep
 from heliograph.locks import Locks
 from heliograph.storage import Document, Files, StoredFile, StoreUnavailableError
-from tests.parts.jobs import ALREADY_OVER, Stores, done
+from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done
 from tests.parts.waiting import until
 
 HOUR = timedelta(hours=1)
@@ -39,6 +40,7 @@ class Site:
             Locks(stores.database, name),
             self.artifacts,
             self.uploads,
+            serves_agents=name.startswith("api"),
         )
 
 
@@ -112,6 +114,71 @@ async def test_a_jump_of_the_clock_loses_nothing(site: Site, monkeypatch: pytest
     assert (await site.stores.jobs.get(job.id)).state is State.RUNNING
 
 
+async def overrun(stores: Stores) -> Job:
+    """Let an agent hold a job, without a lease, for an hour longer than it may."""
+    await stores.submit(timeout_seconds=60)
+    job = await stores.claims.claim([QUEUE], WORKER, None, into=State.CLAIMED)
+    assert job is not None
+    await stores.collection.update_one({"_id": job.id}, {"$set": {"lease.deadline": datetime.now(UTC) - HOUR}})
+    return job
+
+
+async def test_it_ends_what_an_agent_holds_for_too_long(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await overrun(site.stores)
+    await site.reconciler.end_overruns()
+    assert (await site.stores.jobs.get(job.id)).state is State.CLAIMED, "connected for less than half a minute"
+    monkeypatch.setattr(upkeep, "GRACE_WITHOUT_LEASE", timedelta(milliseconds=1))
+    await until(lambda: site.stores.database.connected_for > timedelta(milliseconds=1))
+    await site.reconciler.end_overruns()
+    assert (await site.stores.jobs.get(job.id)).state is State.FAILED
+    assert site.relay.backlog == 1
+
+
+async def test_what_an_agent_finished_while_the_database_was_away_it_may_report(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = site.stores.database
+    monkeypatch.setattr(upkeep, "GRACE_WITHOUT_LEASE", timedelta(milliseconds=1))
+    await until(lambda: database.connected_for > timedelta(milliseconds=1))
+    job = await overrun(site.stores)
+    confirm = database.confirm_connected
+
+    async def away_for_a_moment() -> timedelta:
+        database._note_away("a test")
+        return await confirm()
+
+    monkeypatch.setattr(database, "confirm_connected", away_for_a_moment)
+    await site.reconciler.end_overruns()
+    assert await site.stores.finish(job, done())
+
+
+async def test_an_api_alone_judges_agents(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is none they cannot report."""
+    monkeypatch.setattr(module, "PERIOD_SECONDS", 0.02)
+    worker = Site(site.stores, "worker-1")
+    judged: list[str] = []
+    rounds: list[str] = []
+    for one, name in ((worker, "worker"), (site, "api")):
+
+        async def judge(name: str = name) -> None:
+            judged.append(name)
+
+        async def reconcile(name: str = name) -> None:
+            rounds.append(name)
+
+        monkeypatch.setattr(one.reconciler, "end_overruns", judge)
+        monkeypatch.setattr(one.reconciler, "reconcile", reconcile)
+    task = asyncio.create_task(worker.reconciler.run())
+    await until(lambda: len(rounds) >= 3)
+    assert judged == []
+    other = asyncio.create_task(site.reconciler.run())
+    await until(lambda: len(judged) >= 2)  # although the worker has the other lock
+    for each in (task, other):
+        each.cancel()
+    await asyncio.wait({task, other})
+    assert set(judged) == {"api"}
+
+
 async def test_it_removes_what_is_no_longer_kept_with_its_files_and_log(site: Site) -> None:
     stores = site.stores
     await stores.submit(retention_seconds=1)
@@ -161,7 +228,6 @@ async def test_of_several_one_acts_and_another_follows_it(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PERIOD_SECONDS", 0.02)
-    monkeypatch.setattr(module, "LOCK_LENGTH", timedelta(milliseconds=500))
     sites = [site, Site(stores, "worker-1")]
     acted: list[int] = []
     for number, one in enumerate(sites):
@@ -175,6 +241,9 @@ async def test_of_several_one_acts_and_another_follows_it(
     assert len(set(acted)) == 1
     first = acted[0]
     tasks[first].cancel()
+    await asyncio.wait({tasks[first]})
+    # Its lock would be over after a while.
+    await stores.database.collection("locks").update_many({}, {"$set": {"until": datetime.now(UTC) - HOUR}})
     await until(lambda: 1 - first in acted)
     tasks[1 - first].cancel()
     await asyncio.wait(tasks)

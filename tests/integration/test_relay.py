@@ -253,9 +253,8 @@ async def test_the_sweep_takes_what_another_process_left_and_nothing_young(
 ) -> None:
     monkeypatch.setattr(relay_module, "SWEEP_SECONDS", 0.05)
     old, young = await finished(stores), await finished(stores)
-    await stores.collection.update_one(
-        {"_id": old.id}, {"$set": {"outbox.0.at": datetime.now(UTC) - timedelta(seconds=6)}}
-    )
+    for job, age in ((old, timedelta(seconds=6)), (young, timedelta(hours=-1))):  # young, however long this takes
+        await stores.collection.update_one({"_id": job.id}, {"$set": {"outbox.0.at": datetime.now(UTC) - age}})
     async with running(Relay(stores.outbox, stores.followers, bus)):
         await until(lambda: (old.id, 3) in listener.told)
         assert {job for job, _ in listener.told} == {old.id}

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from heliograph.storage import Database, Document, StoreUnavailableError, database
 from heliograph_standalone.mongod import Mongod
+from tests.parts.freezing import freeze
 from tests.parts.waiting import until
 
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,8 @@ async def test_an_answer_after_a_long_silence_starts_the_count_anew(tmp_path: Pa
             mongod.suspend()
             await until(lambda: here.connected_for == timedelta(0))  # though no answer has come yet
             mongod.resume()
-            assert await here.confirm_connected() < timedelta(seconds=1)
+            resumed = time.monotonic()
+            assert await here.confirm_connected() <= timedelta(seconds=time.monotonic() - resumed)
 
 
 @pytest.mark.faults
@@ -57,9 +60,10 @@ async def test_a_restart_of_the_server_starts_the_count_anew(tmp_path: Path) -> 
             with pytest.raises(StoreUnavailableError):
                 await here.now()
             assert await here.confirm_connected() == timedelta(0)
+            started = time.monotonic()
             await asyncio.to_thread(mongod.start)
             await asyncio.wait_for(here.wait_connected(), WITHIN_SECONDS)
-            assert here.connected_for < timedelta(seconds=1)
+            assert here.connected_for <= timedelta(seconds=time.monotonic() - started)
 
 
 @pytest.mark.parametrize("jump", [60.0, -60.0])
@@ -107,12 +111,12 @@ async def test_a_process_that_stood_still_counts_anew(mongodb_url: str) -> None:
     assert process.stdout is not None
     try:
         assert await asyncio.to_thread(process.stdout.readline) == "counting\n"
-        os.kill(process.pid, signal.SIGSTOP)
+        freeze(process.pid)
         process.stdin.write("now\n")
         process.stdin.flush()
         await asyncio.sleep(2)  # it is this long that it stands still
         os.kill(process.pid, signal.SIGCONT)
-        assert float(await asyncio.to_thread(process.stdout.readline)) < 0.5
+        assert float(await asyncio.to_thread(process.stdout.readline)) < 2  # it was more before
     finally:
         process.kill()
         process.communicate()

@@ -11,7 +11,7 @@ import pytest
 
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
-from heliograph.jobs.store import KnownRequest
+from heliograph.jobs.store import AgentClaims, KnownRequest
 from heliograph.jobs.store.claims import Progress
 from heliograph.storage import Database, StoreUnavailableError
 from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done, failed, lease_of, new_job
@@ -148,6 +148,19 @@ async def test_a_claim_that_ended_a_job(line: Line, far: Stores, stores: Stores)
     assert len(set(ids)) == 4  # events are taken out by these
 
 
+async def test_a_claim_of_several(line: Line, far: Stores, stores: Stores) -> None:
+    jobs = [await stores.submit() for _ in range(4)]
+    await stores.collection.update_one({"_id": jobs[0].id}, {"$set": {"cancel_requested": True}})
+    line.lose("update")
+    taken = await AgentClaims(far.database).take(QUEUE, WORKER, None, [None] * 3, is_last=True)
+    assert line.losses == 1
+    assert {job.id for job in taken.jobs} == {job.id for job in jobs[1:3]}
+    await assert_story(stores, jobs[0], "queued", "cancelled")
+    for job in jobs[1:3]:
+        await assert_story(stores, job, "queued", "claimed")
+    await assert_story(stores, jobs[3], "queued")
+
+
 async def test_a_finish(line: Line, far: Stores, stores: Stores) -> None:
     await stores.submit()
     job = await stores.claim()
@@ -233,7 +246,10 @@ async def test_everything_at_once_over_a_bad_line(line: Line, far: Stores, store
             losses.append(word)
 
     async def work() -> None:
-        while job := await far.claims.claim([QUEUE], WORKER):
+        while (job := await far.claims.claim([QUEUE], WORKER)) or not spoiler.done():
+            if job is None:  # something to lose the answers to
+                jobs.append(await stores.submit())
+                continue
             finish, is_told = done(job.id), False
             while not is_told:  # as a worker does
                 with contextlib.suppress(StoreUnavailableError):
@@ -248,5 +264,6 @@ async def test_everything_at_once_over_a_bad_line(line: Line, far: Stores, store
     finally:
         spoiler.cancel()
     assert len(losses) == 4
+    assert len(jobs) >= 30
     for job in jobs:
         await assert_story(stores, job, "queued", "running", "done")

@@ -9,7 +9,7 @@ import pytest
 from heliograph.identity.identity import Scope
 from heliograph.ids import new_id
 from heliograph.jobs.states import State
-from heliograph.jobs.store import SetStore, TreeStore
+from heliograph.jobs.store import AgentClaims, AgentStore, SetStore, TreeStore
 from heliograph.jobs.store.documents import new_document
 from heliograph.jobs.store.followers import Released
 from heliograph.jobs.store.listing import Criteria
@@ -44,6 +44,13 @@ async def renew(stores: Stores) -> None:
     assert await stores.claims.renew({job.id: job.lease.token})
 
 
+async def claim_several(stores: Stores) -> None:
+    await stores.submit()
+    take = await AgentClaims(stores.database).take(QUEUE, WORKER, None, ["a claim:000", "a claim:001"], is_last=False)
+    assert len(take.jobs) == 2
+    assert len(await AgentStore(stores.database).claimed_under("a claim")) == 2
+
+
 async def make_due(stores: Stores) -> None:
     job = await stores.submit(not_before=datetime.now(UTC) + HOUR)
     await stores.collection.update_one({"_id": job.id}, {"$set": {"not_before": datetime.now(UTC)}})
@@ -59,6 +66,17 @@ async def take_back(stores: Stores) -> None:
     await stores.claim(timedelta(milliseconds=-1))
     [lost] = await stores.upkeep.lost_leases()
     assert await stores.upkeep.take_back(lost, HOUR)
+
+
+async def end_overrun(stores: Stores) -> None:
+    for _ in range(2):  # the time of one of them is not over
+        await stores.submit(timeout_seconds=3600, priority=1)
+        job = await stores.claims.claim([QUEUE], WORKER, None, into=State.CLAIMED)
+        assert job
+    assert job
+    await stores.collection.update_one({"_id": job.id}, {"$set": {"lease.deadline": datetime.now(UTC) - HOUR}})
+    [overrun] = await stores.upkeep.overruns()
+    assert await stores.upkeep.end_overrun(overrun, HOUR)
 
 
 async def expired(stores: Stores) -> None:
@@ -136,8 +154,8 @@ async def release(stores: Stores) -> None:
 
 
 STATEMENTS = [
-    claim, finish, renew, make_due, expire_unstarted, take_back, expired, sweep_outbox, known_request, mine,
-    group, updated, unlisted, children, counted, release,
+    claim, claim_several, finish, renew, make_due, expire_unstarted, take_back, end_overrun, expired, sweep_outbox,
+    known_request, mine, group, updated, unlisted, children, counted, release,
 ]  # fmt: skip
 
 

@@ -44,4 +44,3 @@ async def database(mongodb_url: str, database_name: str) -> AsyncIterator[Databa
     """A database of this test."""
     async with Database(mongodb_url, database_name) as opened:
         yield opened
-        await opened.drop()

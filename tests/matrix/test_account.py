@@ -15,7 +15,7 @@ from heliograph.channels import Refused, TryLater
 from heliograph.storage import Database, Document, StoreUnavailableError
 from heliograph_notifier.channels.matrix.account import Account
 from heliograph_notifier.channels.matrix.encryption import Encryption
-from heliograph_notifier.channels.matrix.keeper import ACCOUNTS, Keeper, Tenure
+from heliograph_notifier.channels.matrix.keeper import ACCOUNTS, Keeper, Tenure, TenureOverError
 from tests.parts.matrix import SEAL_KEY, Person, account, running, text
 from tests.parts.synapse import Synapse, User
 from tests.parts.waiting import until
@@ -163,6 +163,26 @@ async def test_without_the_database_the_account_rests(
         assert await alice.reads(await speaker.send(room, text("one"), "txn-1")) == "one"
 
 
+async def test_one_that_is_cancelled_while_it_ends_leaves_no_connection(
+    homeserver: Synapse, bot: User, alice: Person, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: Any, **__: Any) -> None:
+        raise TenureOverError
+
+    async with running(speaker := account(homeserver, bot, database, lease=SHORT)):
+        room = await alice.room_with(bot.id)
+        client = speaker._use.client  # type: ignore[union-attr]  # it runs
+        session = client.client_session
+        monkeypatch.setattr("heliograph_notifier.channels.matrix.account.END_SECONDS", 60.0)
+        monkeypatch.setattr(client, "store_keys", asyncio.Event().wait)  # the database takes its time
+        monkeypatch.setattr(Tenure, "keep", lost)
+        await alice.say(room, "hello")  # how far that was heard is to be kept
+        await until(lambda: speaker._use is None)
+        assert not session.closed
+    assert session.closed
+    assert client.store is None
+
+
 async def test_what_was_under_way_when_the_account_was_lost_is_tried_again_later(
     homeserver: Synapse, bot: User, alice: Person, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +224,7 @@ async def test_a_homeserver_that_is_away_is_waited_for(
 async def test_a_homeserver_that_asks_for_patience_gets_it(
     tmp_path_factory: pytest.TempPathFactory, homeserver: Synapse, database: Database
 ) -> None:
-    strict = {"rc_message": {"per_second": 0.1, "burst_count": 2}}
+    strict = {"rc_message": {"per_second": 0.01, "burst_count": 2}}
     with Synapse(tmp_path_factory.mktemp("strict"), strict) as server:
         user = server.register("bot")
         speaker = account(server, user, database)
@@ -215,11 +235,14 @@ async def test_a_homeserver_that_asks_for_patience_gets_it(
                 for number in range(5):
                     await speaker.send(room, text("hello"), f"txn-{number}")
 
-            with pytest.raises(TryLater) as caught:
+            with pytest.raises(TryLater, match="M_LIMIT_EXCEEDED") as caught:
                 await send_many()
-    assert caught.value.slow_channel
-    assert caught.value.after_seconds is not None
-    assert 0 < caught.value.after_seconds <= 10
+            with pytest.raises(TryLater, match="asked for patience") as held:  # it is not asked again meanwhile
+                await speaker.send(room, text("hello"), "txn-more")
+    for later in (caught.value, held.value):
+        assert later.slow_channel
+        assert later.after_seconds is not None
+        assert 0 < later.after_seconds <= 100
 
 
 async def test_a_session_that_was_revoked_is_followed_by_a_new_device(

@@ -1,20 +1,29 @@
 """One message for each job in a room: edited while the job runs, the notices below it, as those in the room see it."""
 
+import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from heliograph.jobs.model import Job
+from heliograph.jobs.store.claims import Progress
 from heliograph.notices.indexes import DELIVERIES, ensure_notice_indexes
 from heliograph.notices.model import DeliveryStatus, Outcome, Subject
 from heliograph_notifier.campaigns.store import ensure_campaign_indexes
+from heliograph_notifier.channels.matrix.account import Account
+from heliograph_notifier.channels.matrix.channel import MatrixChannel
+from heliograph_notifier.channels.matrix.client import Client
 from heliograph_notifier.channels.matrix.content import Text, message
 from heliograph_notifier.channels.matrix.keeper import ACCOUNTS
-from heliograph_notifier.channels.matrix.live_messages import LIVE_MESSAGES, LiveMessage
+from heliograph_notifier.channels.matrix.live_messages import LIVE_MESSAGES, LiveMessage, Watch
 from heliograph_notifier.channels.matrix.pace import Pace
 from heliograph_notifier.disclosure import Disclosure
-from tests.parts.jobs import Stores, done, failed, open_stores
+from tests.parts.jobs import Stores, done, failed, lease_of, open_stores
 from tests.parts.matrix import ENCRYPTION, Person, account
 from tests.parts.matrix_channel import Office, Shown, channel, room_wish, shown
 from tests.parts.notifier import told
@@ -290,26 +299,64 @@ async def test_a_homeserver_that_asks_for_patience_gets_every_notice_and_the_las
             assert any(attempt.outcome is Outcome.TRY_LATER for each in deliveries for attempt in each.attempts)
 
 
-async def test_all_that_change_at_once_in_a_room_are_shown_within_the_time_between_two_edits(
-    homeserver: Synapse, bot: User, alice: Person, stores: Stores
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_messages_of_one_room_are_edited_at_once(
+    homeserver: Synapse, bot: User, alice: Person, stores: Stores, monkeypatch: pytest.MonkeyPatch, is_encrypted: bool
 ) -> None:
-    """Also the last of them: were the time shared by those who still wait, it would wait three times as long."""
     speaker = account(homeserver, bot, stores.database)
-    async with channel(stores.database, speaker, Pace(look_seconds=0.1, edit_seconds=2.0)) as matrix:
-        room = await alice.room_with(bot.id)
-        watches = []
-        for number in range(12):
-            await stores.submit()
-            job = await stores.claim()
-            event = await speaker.send(room, message(Text.of("queued")), f"begin {number}")
-            live = LiveMessage(Subject.of_job(job.id), 1, room, event, "", str(number), Text("", ""), "queued")
-            await matrix._lives.record(live)
-            watches.append(live.watch)
+    async with channel(stores.database, speaker) as matrix:
+        room = await alice.room_with(bot.id, is_encrypted=is_encrypted)
+        watches = [(await _begin(stores, matrix, speaker, room))[1] for _ in range(3)]
+        all_under_way = asyncio.Barrier(len(watches))
+        ask = Client.ask
+
+        async def ask_together(self: Client, method: str, path: str, body: Any = None) -> Any:
+            if method == "PUT" and "/send/" in path:
+                await all_under_way.wait()
+            return await ask(self, method, path, body)
+
+        monkeypatch.setattr(Client, "ask", ask_together)
         for watch in watches:
             matrix._editor.watch(watch)
-        await until(lambda: _show(alice, bot, "running", 12))
-    edits = [each.server_timestamp for each in alice.seen.values() if "m.new_content" in each.source["content"]]
-    assert 1_000 < max(edits) - min(edits) < 3_500
+        await until(lambda: _show(alice, bot, "running", 3))
+
+
+async def test_a_message_is_left_alone_for_a_while_unless_its_work_is_over(
+    homeserver: Synapse, bot: User, alice: Person, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = account(homeserver, bot, stores.database)
+    pace = Pace(look_seconds=0.05, edit_seconds=0.5)
+    async with channel(stores.database, speaker, pace) as matrix:
+        room = await alice.room_with(bot.id)
+        job, watch = await _begin(stores, matrix, speaker, room)
+        edited_at: list[float] = []
+        send = speaker.send
+
+        async def note(room: str, content: Any, txn: str) -> str:
+            edited_at.append(matrix._editor._edited_at[watch.id])
+            return await send(room, content, txn)
+
+        monkeypatch.setattr(speaker, "send", note)
+        matrix._editor.watch(watch)
+        for step in itertools.count():
+            assert await stores.claims.report(job.id, lease_of(job).token, Progress(step % 100 / 100))
+            if len(edited_at) > 2:
+                break
+            await asyncio.sleep(0.03)
+        monkeypatch.setattr(matrix._editor, "_pace", replace(pace, edit_seconds=3600.0))
+        assert await stores.finish(job, done())
+        await until(lambda: _show(alice, bot, "done", 1))
+    assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(edited_at[:3]))
+
+
+async def _begin(stores: Stores, matrix: MatrixChannel, speaker: Account, room: str) -> tuple[Job, Watch]:
+    """Have a job that runs, and a message in a room that says that it waits."""
+    await stores.submit()
+    job = await stores.claim()
+    event = await speaker.send(room, message(Text.of("queued")), f"begin {job.id}")
+    live = LiveMessage(Subject.of_job(job.id), 1, room, event, "", "sunspots", Text("", ""), "queued")
+    await matrix._lives.record(live)
+    return job, live.watch
 
 
 async def _show(person: Person, bot: User, words: str, count: int) -> bool:

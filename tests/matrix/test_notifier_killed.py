@@ -11,7 +11,7 @@ from heliograph.faults import Point
 from tests.parts.matrix import SEAL_KEY, Person
 from tests.parts.matrix_channel import shown
 from tests.parts.notifier import until
-from tests.parts.services import Service, Stage, open_stage
+from tests.parts.services import BRIEF_SECONDS, Service, Stage, open_stage
 from tests.parts.synapse import Synapse, User
 
 pytestmark = pytest.mark.faults
@@ -57,7 +57,7 @@ async def test_killed_at_any_step_a_room_is_told_once(
     await start(stage.api, stage.worker, notifier)
     await alice.wait_for_member(room, bot.id)
     await notifier.stop()
-    await notifier.start(fault_point=point)
+    await notifier.start(fault_point=point, send_lease_seconds=BRIEF_SECONDS)
     job = await stage.submit()
     assert await notifier.ended() == -SIGKILL
     await stage.over(job)

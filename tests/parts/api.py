@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -26,12 +25,14 @@ from heliograph_worker.app import Worker
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.settings import WorkerSettings
 from tests.backends_for_tests import SOURCES
+from tests.parts.databases import lent
 
 KEY = "a signing key of the tests and of nothing else"
 OLD_KEY = "the signing key of yesterday which still verifies"
 ADA, BOB = "ada@example.org", "bob@example.org"
 SUM = {"backend": "sum", "parameters": {"left": 2, "right": 3}}
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
+_OVER_SECONDS = 100.0
 
 
 class Api:
@@ -84,19 +85,24 @@ class Api:
 
     async def over(self, job: dict[str, Any], who: httpx.AsyncClient | None = None) -> dict[str, Any]:
         """Return the job once it is over."""
-        answer = await (who or self.ada).get(f"/v1/jobs/{job['id']}", params={"wait": 25})
-        found = dict(answer.json())
-        assert found["ended_at"], found
+        async with asyncio.timeout(_OVER_SECONDS):
+            while True:
+                answer = await (who or self.ada).get(f"/v1/jobs/{job['id']}", params={"wait": 25})
+                if (found := dict(answer.json())).get("ended_at") or not answer.is_success:
+                    break
+        assert answer.is_success, answer.text
         return found
 
     @asynccontextmanager
-    async def worker(self, scratch: Path, *backends: str) -> AsyncIterator[None]:
-        """Run a worker with these backends of the tests (``good:add``)."""
+    async def worker(
+        self, scratch: Path, *backends: str, seal_keys: tuple[str, ...] | None = None
+    ) -> AsyncIterator[None]:  # fmt: skip
+        """Run a worker with these backends of the tests (``good:add``), and with the api's keys unless given others."""
         settings = WorkerSettings(
             mongodb_url="mongodb://unused", bus_url="memory://", scratch=scratch, slots=2, metrics_port=None,
             worker_name="worker of the tests", grace_seconds=1, drain_seconds=5, keep_variables="PYTHONPATH",
-            identity_key=self.settings.identity_key, link_keys=self.settings.link_keys, lease_seconds=3,
-            public_url=self.url,
+            identity_key=self.settings.identity_key, link_keys=self.settings.link_keys, lease_seconds=30,
+            public_url=self.url, seal_keys=seal_keys or self.settings.seal_keys,
         )  # fmt: skip
         catalogue = Catalogue.of([f"tests.backends_for_tests.{backend}" for backend in backends])
         with pytest.MonkeyPatch.context() as environment:
@@ -115,15 +121,15 @@ class Api:
 @asynccontextmanager
 async def open_api(mongodb_url: str, **settings: Any) -> AsyncIterator[Api]:
     """Run an api on a database of its own."""
-    name = f"test_{uuid.uuid4().hex}"
-    chosen = ApiSettings(
-        **{
-            "mongodb_url": mongodb_url, "mongodb_database": name, "bus_url": "memory://",
-            "signing_keys": (KEY, OLD_KEY), "identity_key": "a key for hashes, of the tests and nothing else",
-        }
-        | settings
-    )  # fmt: skip
     async with AsyncExitStack() as stack:
+        name = stack.enter_context(lent(mongodb_url))
+        chosen = ApiSettings(
+            **{
+                "mongodb_url": mongodb_url, "mongodb_database": name, "bus_url": "memory://",
+                "signing_keys": (KEY, OLD_KEY), "identity_key": "a key for hashes, of the tests and nothing else",
+            }
+            | settings
+        )  # fmt: skip
         database = await stack.enter_async_context(Database(mongodb_url, name))
         bus = await stack.enter_async_context(MemoryBus())
         app = create_app(chosen, database=database, bus=bus)
@@ -138,8 +144,6 @@ async def open_api(mongodb_url: str, **settings: Any) -> AsyncIterator[Api]:
         finally:
             await api.close()
             await told.close()
-            if database.is_connected:
-                await database.drop()
 
 
 @asynccontextmanager

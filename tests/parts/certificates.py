@@ -21,12 +21,12 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates; ``file`` is its own, for who trusts it."""
+    """Signs certificates; ``file`` is its own, for who trusts it. Those of one process have different names."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "an authority for tests") -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         own = self._builder(self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )

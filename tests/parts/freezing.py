@@ -22,6 +22,12 @@ def freeze(process: int) -> None:
 
 
 def _stands_still(process: int) -> bool:
-    # The state follows the command's name, which stands in brackets and may itself hold any character.
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{process}/task").glob("*/stat")]
-    return all(state in "TZX" for state in states)
+    return all(_state(stat) in "TZX" for stat in Path(f"/proc/{process}/task").glob("*/stat"))
+
+
+def _state(stat: Path) -> str:
+    try:
+        # The state follows the command's name, which stands in brackets and may itself hold any character.
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"  # a thread that has ended since the folder was read

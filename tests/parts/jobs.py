@@ -106,4 +106,3 @@ async def open_stores(url: str, name: str) -> AsyncIterator[Stores]:
     async with Database(url, name) as database:
         await ensure_job_indexes(database)
         yield Stores.of(database)
-        await database.drop()

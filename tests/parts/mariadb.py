@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.parts.freezing import freeze
+from tests.parts.ports import free_port
 
 # Debian's packages, and those of the project itself.
 _BINARIES = ("/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/usr/local/bin/mariadbd")
@@ -47,7 +47,7 @@ class MariaDB:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: _Process | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self._admin = create_engine(f"mysql+pymysql://{_ADMIN}@127.0.0.1:{self._port}/lims", poolclass=NullPool)
 
     def __enter__(self) -> Self:
@@ -148,10 +148,3 @@ def _spawn(command: list[str]) -> _Process:
         )
 
     return _PARENT.submit(spawn).result()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

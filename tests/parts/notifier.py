@@ -32,6 +32,7 @@ from heliograph_notifier.links import Links
 from heliograph_notifier.planner import Planner
 from heliograph_notifier.second_look import SecondLook
 from heliograph_notifier.sender import Pace, Sender
+from tests.parts import waiting
 from tests.parts.jobs import Stores, done
 from tests.parts.smtp import MailServer
 
@@ -51,11 +52,9 @@ def told(*wishes: dict[str, Any]) -> dict[str, Any]:
     return {"told": True, "claimed": list(wishes[:1]) or [wish()], "named": list(wishes[1:])}
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Return once a condition on the database holds, which nobody announces."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - another process changes the database
-            await asyncio.sleep(0.02)
+    await waiting.until(condition, within_seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,12 +95,12 @@ def ok(answer: httpx.Response) -> dict[str, Any]:
 
 
 async def stored(api: Api, job: str) -> bytes:
-    """Return a job's document to the byte, once what it has to tell is told."""
+    """Return a job's document to the byte, once what it has to tell is told: by who changed it, where none sweeps."""
 
     async def is_told() -> bool:
         return not (await api.jobs.find_one({"_id": job}))["outbox"]  # type: ignore[index]  # it is there
 
-    await until(is_told, within_seconds=4)  # what nobody is nudged about is told after 5 s
+    await until(is_told)
     return bson.encode(await api.jobs.find_one({"_id": job}))  # type: ignore[arg-type]  # as above
 
 

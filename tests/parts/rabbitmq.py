@@ -6,7 +6,6 @@ and drops the environment; so it works for root and for anybody else.
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -22,12 +21,12 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from tests.parts.freezing import freeze
+from tests.parts.ports import free_port
 
 _INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _START_SECONDS = 60.0  # 6 s on a quiet machine
 _STOP_SECONDS = 20.0  # a clean end takes 6 s
-_PORTS = range(20_000, 32_000)
 _Process: TypeAlias = "subprocess.Popen[bytes]"
 # Linux watches the *thread* that started a process; this one lasts as long as the tests, whoever calls ``start``.
 _PARENT = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parent-of-rabbitmq")
@@ -48,7 +47,7 @@ class RabbitNode:
         self._folder = folder
         self._node: _Process | None = None
         self._mapper: _Process | None = None
-        self.port, self._distribution_port, self._mapper_port, self._management_port = _free_ports(4)
+        self.port, self._distribution_port, self._mapper_port, self._management_port = (free_port() for _ in range(4))
 
     def __enter__(self) -> Self:
         self.start()
@@ -135,9 +134,14 @@ class RabbitNode:
 
     def clear(self) -> None:
         """Delete every queue of heliograph's, so that one test does not see another's messages."""
-        for name in self.queues():
-            if name.startswith("heliograph."):
-                self.delete_queue(name)
+        deadline = time.monotonic() + _START_SECONDS
+        while ours := [name for name in self.queues() if name.startswith("heliograph.")]:
+            for name in ours:
+                # The queue of a process that was killed just now is not to be deleted: it goes with its connection.
+                with suppress(HTTPError):
+                    self.delete_queue(name)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"these queues stay: {', '.join(ours)}")
 
     @property
     def _process(self) -> _Process:
@@ -199,22 +203,6 @@ def _spawn(command: list[str], environment: dict[str, str], output: int = subpro
         )
 
     return _PARENT.submit(spawn).result()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now, below the range that the kernel gives to outgoing connections.
-
-    A client that keeps dialling a dead port inside that range (from 32768 on Linux) is in the end connected to itself,
-    and the node cannot have its port back.
-    """
-    free: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            free.append(port)
-        if len(free) == count:
-            return free
-    raise RuntimeError("no free ports")
 
 
 def _is_listening(port: int) -> bool:

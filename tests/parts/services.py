@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +21,7 @@ from heliograph.notices.model import OPEN
 from tests.parts.freezing import freeze
 from tests.parts.jobs import Stores, open_stores
 from tests.parts.notifier import ADA, until
+from tests.parts.ports import free_port
 from tests.parts.smtp import MailServer
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +36,10 @@ _BACKENDS = "tests.faults.backends"
 _ENTRY_POINTS = "[heliograph.backends]\n" + "".join(
     f"{name} = {_BACKENDS}:{name}\n" for name in (BACKEND, "narrow", "outside")
 )
+LEASE_SECONDS = 30  # none is lost because a busy machine lets its holder wait
+BRIEF_SECONDS = 3  # the lease of a process that is to die: a test need not wait for half a minute to see it lost
 _START_SECONDS = 60.0  # 2 s on a quiet machine
 _END_SECONDS = 60.0
-_PORTS = range(20_000, 32_000)  # below the range of outgoing connections: see tests/parts/rabbitmq.py
 _LAST_LINES = 60
 _Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -87,11 +87,12 @@ class Service:
 
     async def until_status(self, status: int, seconds: float = _START_SECONDS) -> httpx.Response:
         """Return the answer to a look at its readiness once that has this status."""
-        async with asyncio.timeout(seconds):
+        # One client, since to make one takes longer than to ask.
+        async with asyncio.timeout(seconds), httpx.AsyncClient(base_url=self.url, timeout=15) as http:
             while True:
                 assert self.code() is None, f"{self.name} ended with {self.code()}:\n{self.last_lines()}"
                 with suppress(httpx.TransportError):
-                    answer = await self.get("/readyz")
+                    answer = await http.get("/readyz")
                     if answer.status_code == status:
                         return answer
                 await asyncio.sleep(0.05)
@@ -132,7 +133,8 @@ class Service:
 
     def log(self) -> list[dict[str, Any]]:
         """Return what it logged, a mapping for each line; what is no line of ours has the level ``raw``."""
-        return [_parsed(line) for line in self._text().splitlines()]
+        lines = self._text().splitlines(keepends=True)
+        return [_parsed(line) for line in lines if line.endswith("\n")]  # the last one may be half written
 
     def warnings(self) -> list[str]:
         return [line["event"] for line in self.log() if line["level"] == "warning"]
@@ -164,25 +166,25 @@ class Stage:
         self.services: list[Service] = []
         self.api = self._add("api", "api", **KEYS)
         self.worker = self.another_worker("worker")
-        # Leases of a few seconds, so that a test need not wait for half a minute to see one lost.
         self.notifier = self.another_notifier("notifier")
 
     def another_notifier(self, name: str, **settings: object) -> Service:
         return self._add(
             "notifier", name, smtp_url=self.mails.url, mail_from="Heliograph <heliograph@example.org>",
-            send_lease_seconds=3, **settings,
+            send_lease_seconds=LEASE_SECONDS, **settings,
         )  # fmt: skip
 
     def another_worker(self, name: str) -> Service:
         return self._add(
-            "worker", name, worker_name=name, slots=4, lease_seconds=3, grace_seconds=2,
+            "worker", name, worker_name=name, slots=4, lease_seconds=LEASE_SECONDS, grace_seconds=2,
             scratch=self.folder / f"scratch-{name}", identity_key=KEYS["identity_key"], link_keys=KEYS["link_keys"],
         )  # fmt: skip
 
-    async def start(self) -> None:
-        """Start the api, the worker and the notifier."""
-        for service in (self.api, self.worker, self.notifier):
-            service.launch()
+    async def start(self, **worker: object) -> None:
+        """Start the api, the worker, with these settings besides its own, and the notifier."""
+        self.api.launch()
+        self.worker.launch(**worker)
+        self.notifier.launch()
         for service in (self.api, self.worker, self.notifier):
             await service.until_ready()
 
@@ -246,7 +248,7 @@ class Stage:
         assert found["ended_at"], f"the job is {found['state']} after {seconds} s"
         return found
 
-    async def in_state(self, job: str, state: str, seconds: float = 30.0) -> None:
+    async def in_state(self, job: str, state: str, seconds: float = 60.0) -> None:
         """Return once the job is in this state."""
 
         async def holds() -> bool:
@@ -340,21 +342,13 @@ def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:
     return inherited | ours | {"PYTHONPATH": f"{plugin.parent}{os.pathsep}{ROOT}"}
 
 
-async def until_true(condition: Callable[[], object], seconds: float = 30.0) -> None:
+async def until_true(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Return once a condition holds that announces itself to nobody, such as a file."""
 
     async def holds() -> bool:
         return bool(condition())
 
     await until(holds, seconds)
-
-
-def free_port() -> int:
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port")
 
 
 def _occasion(subject: str) -> str:

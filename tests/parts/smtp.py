@@ -1,7 +1,6 @@
 """A mail server for tests, whose behaviour can be switched while it runs."""
 
 import asyncio
-import socket
 import ssl
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -11,6 +10,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from tests.parts.certificates import Certificate
+from tests.parts.ports import free_port
 
 
 class Behaviour(StrEnum):
@@ -49,7 +49,7 @@ class MailServer:
         self.recipients: list[str] = []  # of ``mails``, from the envelope
         self.connections = 0
         self.attempts = 0  # messages begun, refused ones included
-        self.port = _free_port()
+        self.port = free_port()
         self._arrived = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._transports: set[asyncio.BaseTransport] = set()
@@ -88,13 +88,13 @@ class MailServer:
             await self._server.wait_closed()
             self._server = None
 
-    async def wait_for_mails(self, count: int, seconds: float = 20.0) -> list[EmailMessage]:
+    async def wait_for_mails(self, count: int, seconds: float = 60.0) -> list[EmailMessage]:
         """Return the mails once there are so many."""
         async with asyncio.timeout(seconds), self._arrived:
             await self._arrived.wait_for(lambda: len(self.mails) >= count)
         return self.mails
 
-    async def wait_for_attempts(self, count: int, seconds: float = 20.0) -> None:
+    async def wait_for_attempts(self, count: int, seconds: float = 60.0) -> None:
         """Return once so many messages were begun."""
         async with asyncio.timeout(seconds), self._arrived:
             await self._arrived.wait_for(lambda: self.attempts >= count)
@@ -167,10 +167,3 @@ class _Protocol(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._open.add(transport)
         super().connection_made(transport)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

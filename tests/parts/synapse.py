@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+
+from tests.parts.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER_NAME = "hs.test"
@@ -65,7 +66,7 @@ class Synapse:
     def __init__(self, folder: Path, changes: dict[str, Any] | None = None) -> None:
         self._folder = folder
         self._changes = changes or {}
-        self.port = _free_port()
+        self.port = free_port()
         self._secret = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -170,10 +171,3 @@ class Synapse:
             "bcrypt_rounds": 4,
             **_RELAXED,
         }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -104,6 +104,11 @@ def test_a_child_gets_no_secret(name: str, value: str, passes: bool) -> None:
     assert child_environment({name: value}, frozenset({name})) == {name: value}
 
 
+@pytest.mark.parametrize("name", ["HELIOGRAPH_SEAL_KEYS", "HELIOGRAPH_SEAL_KEYS_FILE", "HELIOGRAPH_IDENTITY_KEY"])
+def test_no_child_gets_a_key_of_the_services(name: str) -> None:
+    assert child_environment({name: "x", "PLAIN": "x"}, frozenset({name, "PLAIN"})) == {"PLAIN": "x"}
+
+
 def take_all(log: CappedLog) -> bytes:
     return b"".join(iter(lambda: log.take(7), b""))
 

@@ -144,7 +144,7 @@ def test_all_mistakes_of_a_table_are_told_at_once(tmp_path: Path) -> None:
         "limits: knows no key totl", "did you mean total?",
         "parameters.x.type: must be one of text, integer, number, boolean, file, choice",
         "parameters.y: knows no key max",
-        "those are description, optional, type, max_length, pattern, choices, may_start_with_dash, default",
+        "those are description, optional, type, max_length, pattern, choices, may_start_with_dash, secret, default",
         "parameters.y: knows no key maxlength", "did you mean max_length?",
         "knows no key timeot", "did you mean timeout?",
         "argv.0: there is no program no-such-program on this worker",

@@ -51,6 +51,13 @@ def test_a_mistake_in_a_parameter_is_told_with_its_key(tmp_path: Path, parameter
         ('"{x}"', 'y = {type = "text"}\nx = {type = "text"}', "parameters.y: stands nowhere in argv"),
         ('"{x?--x}"', 'x = {type = "text"}', "argv: {x?--x} asks for a boolean parameter"),
         ('"{x}"', '"x-y" = {type = "text"}', "parameters.x-y: is no name of a parameter: a letter"),
+        ('"{x}"', 'x = {type = "text", secret = true}', "argv: {x} is secret, and everybody on a host can read the "),
+        ('"-"', 'x = {type = "text", secret = true}', "parameters.x: stands nowhere in environment"),
+        (
+            '"-"',
+            'x = {type = "text", secret = true, default = "a"}',
+            "parameters.x: secret: has neither choices nor a ",
+        ),
     ],
 )
 def test_arguments_and_parameters_have_to_fit_together(
@@ -58,6 +65,29 @@ def test_arguments_and_parameters_have_to_fit_together(
 ) -> None:
     (reason,) = load(tmp_path, ECHO.format(element) + f"[command.echo.parameters]\n{parameters}").broken.values()
     assert reason.startswith(f"[command.echo] {told}")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ('A = "y"', "environment.A: y is no parameter"),
+        ('A = "x", B = "plain"', "environment.B: plain is no secret text"),
+        ('LD_PRELOAD = "x"', "environment.LD_PRELOAD: a caller's text would be code there"),
+        ('PYTHONPATH = "x"', "environment.PYTHONPATH: a caller's text would be code there"),
+    ],
+)
+def test_a_variable_is_for_a_secret_and_for_no_code(tmp_path: Path, environment: str, told: str) -> None:
+    text = ECHO.format('"{plain}"') + f"environment = {{{environment}}}\n[command.echo.parameters]\n"
+    text += 'x = {type = "text", secret = true}\nplain = {type = "text"}'
+    (reason,) = load(tmp_path, text).broken.values()
+    assert reason.startswith(f"[command.echo] {told}")
+
+
+def test_a_secret_is_marked_in_the_schema(tmp_path: Path) -> None:
+    text = ECHO.format('"-"') + 'environment = {A = "x"}\n[command.echo.parameters]\n'
+    backend = only(tmp_path, text + 'x = {type = "text", secret = true, optional = true}')
+    assert backend.schema()["properties"]["x"]["anyOf"][0]["writeOnly"] is True
+    assert backend.parse({"x": "-a dash"}, {})
 
 
 def test_the_parameters_are_documented(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from heliograph.jobs.model import Job
+from heliograph.masking import MASK
 from heliograph_notifier.describing.snippet import MOST_PARAMETERS, snippet
 from tests.parts.mails import JOB, TOKEN, URL
 
@@ -86,6 +87,15 @@ def test_what_looks_like_a_secret_is_left_out_with_a_comment(value: dict[str, An
     assert TOKEN not in text
     assert f'"{SECRET}"' not in text
     assert "looks like a secret" in text
+
+
+def test_for_a_secret_parameter_there_are_dots_to_be_replaced() -> None:
+    masked = {"password": MASK, "logins": [{"user": "ada", "key": MASK}, MASK], "note": f"not {MASK}"}
+    job = replace(JOB, parameters=masked)
+    text = snippet(job, URL) or ""
+    given = {"password": ..., "logins": [{"user": "ada", "key": ...}, ...], "note": f"not {MASK}"}
+    assert parameters(job) == given
+    assert text.count("...,  # a secret: put yours in place of the dots\n") == 3
 
 
 def test_a_name_that_looks_like_a_secret_is_left_out() -> None:

@@ -28,7 +28,7 @@ FULL: dict[str, Any] = MINIMAL | {
     "notify": {"told": True}, "traceparent": "00-1", "started_at": NOW, "ended_at": NOW,
 }  # fmt: skip
 # What of a job is not a client's business: what it may be worked on with, and what it costs to keep it.
-PRIVATE = {"inputs", "notify", "traceparent", "lease", "history", "roles", "remembered", "begun_before"}
+PRIVATE = {"inputs", "notify", "traceparent", "lease", "history", "roles", "remembered", "begun_before", "secrets"}
 
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])

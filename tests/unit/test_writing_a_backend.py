@@ -20,7 +20,7 @@ import pytest
 from heliograph.client import Client
 from heliograph.testing import run
 from heliograph_worker.catalogue import Catalogue
-from tests.parts.services import free_port
+from tests.parts.ports import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-backend.md"
 BY_HAND = [
@@ -28,7 +28,7 @@ BY_HAND = [
     "pip install -e ./stars\nmake up\n",
     'docker build -f services/worker/Dockerfile -t heliograph-worker --build-arg PLUGINS="./stars" .\n',
 ]
-BACKENDS = {"fold", "lookup", "lookup-many", "classify", "sort", "survey", "reduce"}
+BACKENDS = {"fold", "lookup", "lookup-many", "fetch", "classify", "sort", "survey", "reduce"}
 _FILE = re.compile(r"# file: ([\w./-]+)\n")
 _SECONDS = 60
 

@@ -1,13 +1,13 @@
-"""Which notices a caller may see: those to them, and to whomever their own submission named."""
+"""Notices as a caller may read them: those to them, and to whomever their own submission named, with the recipient."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from fastapi import Request
 
 from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Action
 from heliograph.jobs.model import Job
+from heliograph.notices.disclosed import disclosed
 from heliograph.notices.model import Delivery
 from heliograph.notices.notify import Notify
 from heliograph.wire import NoticeView
@@ -17,23 +17,15 @@ _CONTACTS = "contacts"  # stands for a channel where the ledger says of a subjec
 
 
 async def shown(
-    request: Request, caller: Identity, deliveries: Sequence[Delivery], job: Job | None = None
-) -> dict[str, Any]:
-    """Return a page's notices as far as the caller may see them, and how many others there are.
-
-    Who watches, where operators get copies and what these have muted is for those who may see everybody's jobs. ``job``
-    is the one that all are about.
-    """
-    seen = list(deliveries)
+    request: Request, caller: Identity, deliveries: Iterable[Delivery], job: Job | None = None
+) -> list[NoticeView]:
+    """Return notices as far as the caller may read them; ``job`` is the one that all are about."""
     if not caller.may(Action.SEE_ALL):
         places = await places_of(request, caller)
         if job is not None and job.owner == caller.subject:
             places |= _named(Notify.from_document(job.notify))
-        seen = [
-            each for each in deliveries if each.person == caller.subject or (each.channel, each.recipient) in places
-        ]
-    items = [NoticeView.from_delivery(each).model_dump() for each in seen]
-    return {"items": items, "others": len(deliveries) - len(items)}
+        deliveries = [disclosed(each, caller.subject, places) for each in deliveries]
+    return [NoticeView.from_delivery(each) for each in deliveries]
 
 
 def _named(notify: Notify) -> frozenset[tuple[str, str]]:

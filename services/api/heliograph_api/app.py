@@ -28,6 +28,7 @@ from heliograph.jobs.reconciler import Reconciler
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.service import JobService
 from heliograph.jobs.store import (
+    AgentClaims,
     AgentStore,
     ClaimStore,
     Counts,
@@ -92,6 +93,7 @@ def create_app(settings: ApiSettings, *, database: Database | None = None, bus: 
         version=heliograph.__version__,
         summary="Dispatches scientific work and tells people what became of it",
         lifespan=lifespan,
+        docs_url=None,  # ours, which asks nobody else for its scripts: pages.swagger
         redoc_url=None,
         redirect_slashes=False,  # an address is right or it is not found; a redirected POST loses its token
     )
@@ -114,7 +116,9 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
     uploads = Files(database, "uploads")
     retention = timedelta(days=settings.retention_days)
     jobs = JobService(JobStore(database), followers, trees, relay, bus)
-    admission = Admission(registry, uploads, Relatives(trees), settings.identity_key, retention)
+    admission = Admission(
+        registry, uploads, Relatives(trees), settings.identity_key, retention, seal_keys=settings.seal_keys
+    )
     return Parts(
         settings=settings,
         database=database,
@@ -141,7 +145,15 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
         announced_channels=AnnouncedChannels(database),
         dead=Dead(database, jobs, relay, bus),
         queues=QueueService(declared, Counts(database), queue_tokens, registry),
-        agents=Agents(declared, ClaimStore(database), AgentStore(database), relay, bus, registry.is_backend),
+        agents=Agents(
+            declared,
+            ClaimStore(database),
+            AgentClaims(database),
+            AgentStore(database),
+            relay,
+            bus,
+            registry.is_backend,
+        ),
         queue_tokens=queue_tokens,
         callbacks=_callbacks(settings, database),
     )
@@ -161,6 +173,7 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
         Locks(parts.database, f"api@{socket.gethostname()}:{os.getpid()}"),
         parts.artifacts,
         parts.uploads,
+        serves_agents=True,
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(parts.relay.drain, DRAIN_SECONDS)

@@ -3,12 +3,12 @@
 from pydantic import Field
 
 from heliograph.keys import Key, Keys
-from heliograph.settings import LinkSettings
+from heliograph.settings import LinkSettings, SealSettings
 
 _MEBIBYTE = 1024 * 1024
 
 
-class ApiSettings(LinkSettings):
+class ApiSettings(LinkSettings, SealSettings):
     """What the api needs to know."""
 
     signing_keys: Keys = Field(

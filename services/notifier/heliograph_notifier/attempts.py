@@ -20,7 +20,7 @@ from heliograph_notifier.describing.describer import Describer, Read
 from heliograph_notifier.disclosure import Disclosure, allowed, disclosed
 from heliograph_notifier.metrics import NOTICES, SEND_SECONDS
 from heliograph_notifier.rest import Rest
-from heliograph_notifier.second_look import PutOff, SecondLook, Silenced
+from heliograph_notifier.second_look import PutOff, SecondLook, Seen, Silenced
 
 _log = structlog.get_logger()
 
@@ -32,6 +32,14 @@ class Matter:
     describer: Describer
     second_look: SecondLook
     disclosures: Mapping[str, Disclosure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read for several attempts at once: what is to be said, and whether it is still wanted."""
+
+    read: Read = field(default_factory=Read)
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +67,28 @@ class Attempts:
         """Say whether an attempt that begins now is over before its lease is."""
         return time.monotonic() + self._deadline <= leased.until
 
-    async def read(self, several: Sequence[Leased]) -> Read:
-        """Read at once what is to be said of several; what cannot be read now is read when its turn comes."""
-        try:
-            return await self._matter.describer.read([leased.delivery for leased in several])
-        except Exception:  # noqa: BLE001 - read alone, what is at fault raises it again, and the others go out
-            return Read()
+    async def read(self, several: Sequence[Leased]) -> Known:
+        """Read at once what several need; what cannot be read now is read when its turn comes."""
+        read, seen = await asyncio.gather(
+            self._matter.describer.read([leased.delivery for leased in several]),
+            self._matter.second_look.see(several),
+            return_exceptions=True,
+        )
+        # Read alone, what is at fault raises it again, and the others go out.
+        return Known(
+            Read() if isinstance(read, BaseException) else read, None if isinstance(seen, BaseException) else seen
+        )
 
-    async def make(self, leased: Leased, read: Read | None = None) -> Ended:
+    async def make(self, leased: Leased, known: Known) -> Ended:
         """Try one leased delivery. Nothing is raised: whatever happens is an outcome."""
         notice: Notice | None = None
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._deadline):
-                if kept := await self._matter.second_look.look(leased):
+                if kept := await self._matter.second_look.look(leased, known.seen):
                     ended = self._kept(leased, kept)
                 else:
-                    notice = await self._notice(leased.delivery, read)
+                    notice = await self._notice(leased.delivery, known.read)
                     ended = self._sent(leased, await self._channel.send(notice, leased.delivery))
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is None or task.cancelling():
@@ -87,7 +100,7 @@ class Attempts:
         NOTICES.labels(self._channel.name, ended.outcome).inc()
         return ended
 
-    async def _notice(self, delivery: Delivery, read: Read | None) -> Notice:
+    async def _notice(self, delivery: Delivery, read: Read) -> Notice:
         """Return what may be said of a delivery."""
         notice = await self._matter.describer.describe(delivery, read)
         how = allowed(

@@ -12,15 +12,14 @@ from heliograph import faults
 from heliograph.channels import Channel
 from heliograph.notices.store import Leased, Ledger
 from heliograph.storage import StoreUnavailableError
-from heliograph_notifier.attempts import Attempts, Ended
-from heliograph_notifier.describing.describer import Read
+from heliograph_notifier.attempts import Attempts, Ended, Known
 from heliograph_notifier.rest import Rest
 
 _log = structlog.get_logger()
 
 POLL_SECONDS = 1.0  # what another process planned, and what has become due, is seen after this
 PAUSE_SECONDS = 0.5  # while the database is away
-MOST_AHEAD = 4  # times as many as there are workers; more gain little, and leave more open behind a lost sender
+MOST_AHEAD = 8  # times as many as there are workers; more gain little, and leave more open behind a lost sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class _Ready:
     """A leased delivery, and what was read for it together with others."""
 
     leased: Leased
-    read: Read
+    known: Known
 
 
 class Line:
@@ -81,7 +80,7 @@ class Line:
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while ready := await self._next():
             faults.reach(faults.Point.SENDING_NOT_SENT)
-            ended = await self._attempts.make(ready.leased, ready.read)
+            ended = await self._attempts.make(ready.leased, ready.known)
             group.create_task(_record(ready.leased, ended))  # the worker goes on meanwhile
 
     async def _next(self) -> _Ready | None:
@@ -123,9 +122,9 @@ class Line:
             self._most = self._workers
         elif self._idle:
             self._most = min(2 * self._most, MOST_AHEAD * self._workers)
-        read = await self._attempts.read(leased)
+        known = await self._attempts.read(leased) if leased else Known()
         for each in leased:
-            self._ahead.put_nowait(_Ready(each, read))
+            self._ahead.put_nowait(_Ready(each, known))
         return bool(leased)
 
     @property

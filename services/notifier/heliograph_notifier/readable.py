@@ -46,8 +46,12 @@ def clean(text: str, most: int = MOST_TEXT) -> str:
     """
     if len(text) > most:
         text = _LAST_WORD.sub("", text[:most]) or text[:most]
-    kept = "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in _UNSEEN)
+    kept = text if text.isascii() and text.isprintable() else "".join(filter(_is_seen, text))
     return _QUOTED_PAIR.sub(_without_quoted, _ASSIGNMENT.sub(_without_value, _SECRET_TEXT.sub(HIDDEN, kept)))
+
+
+def _is_seen(character: str) -> bool:
+    return character in "\n\t" or unicodedata.category(character) not in _UNSEEN
 
 
 def gives_access(text: str) -> bool:

@@ -120,6 +120,7 @@ class Standalone(Service):
                 "signing_keys": (self._keys.signing_key,),
                 "identity_key": self._keys.identity_key,
                 "link_keys": (self._keys.link_key,),
+                "seal_keys": (self._keys.seal_key,),
             },
         )
         notifier = self._settings(
@@ -140,6 +141,7 @@ class Standalone(Service):
                 **shared,
                 "identity_key": self._keys.identity_key,
                 "link_keys": (self._keys.link_key,),
+                "seal_keys": (self._keys.seal_key,),
                 "scratch": self._home / "scratch",
                 "metrics_port": None,
                 "drain_seconds": DRAIN_SECONDS,

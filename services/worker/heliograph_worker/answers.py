@@ -17,6 +17,7 @@ from heliograph.jobs.states import OVER, State
 from heliograph.jobs.store import ClaimStore
 from heliograph.storage import StoreUnavailableError
 from heliograph_worker.protocol import Topic
+from heliograph_worker.secrets import JobSecrets
 
 _log = structlog.get_logger(__name__)
 
@@ -37,11 +38,14 @@ class Answerers:
 class Answers:
     """Answers the questions of one attempt."""
 
-    def __init__(self, job: Job, answerers: Answerers, timeout: timedelta | None) -> None:
+    def __init__(
+        self, job: Job, answerers: Answerers, timeout: timedelta | None, secrets: JobSecrets | None = None
+    ) -> None:  # fmt: skip
         assert job.lease, "only a claimed job asks"
         self._job = job
         self._token = job.lease.token
         self._by = answerers
+        self._secrets = secrets
         self._lasts = timeout or LONGEST_CALLBACKS
 
     async def answer(self, topic: Topic, content: Any) -> Any:
@@ -79,8 +83,9 @@ class Answers:
                 raise FatalError("this is for the execution to answer")  # which does
 
     async def _submit(self, number: int, body: dict[str, Any]) -> str:
+        withheld = self._secrets.mask if self._secrets else None
         try:
-            return (await self._children().submit(self._job, number, body)).id
+            return (await self._children().submit(self._job, number, body, withheld=withheld)).id
         except StoreUnavailableError:
             raise
         except HeliographError as error:

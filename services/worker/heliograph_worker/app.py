@@ -102,7 +102,7 @@ class Worker(Service):
         consumer = Consumer(
             settings.worker_name, settings.slots, timedelta(seconds=settings.lease_seconds), catalogue, pool, database,
             bus, relay, children=await self._children(database, followers, relay, bus),
-            callbacks=_callbacks(settings, database),
+            callbacks=_callbacks(settings, database), seal_keys=settings.seal_keys,
         )  # fmt: skip
         await stack.enter_async_context(running(consumer.leases.run()))
         wishes = await bus.subscribe_wishes(settings.worker_name, consumer.leases.wish_cancel)
@@ -119,7 +119,10 @@ class Worker(Service):
         await self._stack.enter_async_context(running(registry.run()))
         trees = TreeStore(database)
         retention = timedelta(days=self._settings.retention_days)
-        admission = Admission(registry, Files(database, "uploads"), Relatives(trees), key, retention)
+        uploads = Files(database, "uploads")
+        admission = Admission(
+            registry, uploads, Relatives(trees), key, retention, seal_keys=self._settings.seal_keys
+        )  # fmt: skip
         return Children(Intake(admission, JobService(JobStore(database), followers, trees, relay, bus)), trees)
 
 

@@ -31,6 +31,7 @@ from heliograph_worker.claiming import Claiming
 from heliograph_worker.latch import Latch
 from heliograph_worker.leases import BEATS_OF_LEASE, Leases
 from heliograph_worker.pool import Pool
+from heliograph_worker.secrets import JobSecrets
 from heliograph_worker.task import Outcome, OutcomeKind, StopReason, Task
 
 _T = TypeVar("_T")
@@ -64,12 +65,14 @@ class Consumer:
         *,
         children: Children | None,
         callbacks: Callbacks | None,
+        seal_keys: Sequence[str] | None,
     ) -> None:
         self._worker = worker
         self._slots = slots
         self._catalogue = catalogue
         self._pool = pool
         self._database = database
+        self._seal_keys = seal_keys
         self._bus = bus
         self._relay = relay
         self._claims = ClaimStore(database)
@@ -191,10 +194,11 @@ class Consumer:
     async def _attempt(self, job: Job) -> None:
         assert job.lease
         backend = self._catalogue.backends.get(job.backend or "")
-        answers = Answers(job, self._answerers, timeout_of(job, backend))
+        secrets = JobSecrets(job.id, job.secrets, self._seal_keys) if job.secrets is not None else None
+        answers = Answers(job, self._answerers, timeout_of(job, backend), secrets)
         attempt = Attempt(job, self._worker, self._claims, self._logs, self._artifacts, self._bus, answers)
         try:
-            outcome = await self._execute(job, attempt)
+            outcome = await self._execute(job, attempt, secrets)
             self._free(job.lease.token)  # its end is written while the next one runs
             if outcome.kind is OutcomeKind.STOPPED and outcome.reason is None and self._closes:
                 outcome = HANDED_BACK  # a supervisor that signals all processes told the job before it told us
@@ -212,7 +216,7 @@ class Consumer:
         else:
             _log.warning("an end was not taken: the job is somebody else's", job=job.id)
 
-    async def _execute(self, job: Job, attempt: Attempt) -> Outcome:
+    async def _execute(self, job: Job, attempt: Attempt, secrets: JobSecrets | None) -> Outcome:
         assert job.lease
         with self._inputs_folder(job) as folder:
             try:
@@ -228,7 +232,7 @@ class Consumer:
                 token=job.lease.token, job=job.id, attempt=job.attempt, backend=job.backend or "",
                 parameters=job.parameters, inputs=inputs, owner=job.owner, timeout=timeout_of(job, backend),
                 remembered=job.remembered, memory=backend.memory if backend else None,
-                asks_first=bool(backend and backend.reconcile and job.begun_before),
+                asks_first=bool(backend and backend.reconcile and job.begun_before), secrets=secrets,
             )  # fmt: skip
             return await self._pool.run(task, attempt, partial(self._capacity.has_slot, task.token))
 

@@ -30,6 +30,7 @@ from heliograph_worker.protocol import (
     frame,
 )
 from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
+from heliograph_worker.secrets import masked
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class Execution:
         self._folder = folder
         self._observer = observer
         self._stop = stop
+        self._mask = task.secrets.mask if task.secrets else None
         self._answering: asyncio.Task[None] | None = None
         self._stop_reason: str | None = None  # in the words of `JobContext.stop_reason`
         self.reusable = False
@@ -80,7 +82,7 @@ class Execution:
         When this returns, or raises, a child that is not reusable has ended with all that descends from it.
         """
         reading, writing = os.pipe()
-        log = LogReader(reading, self._observer.log)
+        log = LogReader(reading, self._observer.log, self._mask.stream() if self._mask else None)
         progress = ProgressReports(self._observer)
         artifacts = ArtifactDelivery(self._observer, self._folder.artifacts)
         listening = asyncio.create_task(self._listen(writing, progress, artifacts))
@@ -139,6 +141,8 @@ class Execution:
         finally:
             os.close(pipe)
         while message := await self._child.receive():
+            if self._mask:
+                message = masked(message, self._mask)
             match message:
                 case Progress():
                     progress.put(message)
@@ -180,13 +184,14 @@ class Execution:
             remembered=json.dumps(dict(task.remembered)),
             asks_first=task.asks_first,
             memory=task.memory,
+            has_secrets=task.secrets is not None,
         )
 
     async def _judge(self, listening: Awaitable[Returned | Raised | None]) -> Outcome:
         try:
             report = await listening
         except (OSError, ProtocolError) as error:
-            return _failed(ErrorKind.FATAL, str(error))
+            return _failed(ErrorKind.FATAL, self._mask.text(str(error)) if self._mask else str(error))
         if report is None:
             return _failed(ErrorKind.FATAL, f"the backend's process ended {describe_end(await self._child.wait())}")
         self.reusable = report.clean and not self._child.left_something()

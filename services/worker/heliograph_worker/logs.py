@@ -6,10 +6,13 @@ says how much was left out.
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+
+from heliograph.masking import MaskedStream
 
 _log = structlog.get_logger(__name__)
 
@@ -17,6 +20,10 @@ CHUNK = 64 * 1024
 HEAD = TAIL = 256 * 1024
 _BATCH_SECONDS = 0.2
 _BUDGET = 4 * 1024 * 1024  # per batch: what a job prints beyond 20 MB/s waits, so that it cannot take the event loop
+_MASKED_AT_ONCE = 8 * 1024
+_BUDGET_OF_SECOND = (
+    _BUDGET / _BATCH_SECONDS * 10
+)  # of a job with secrets: the search for them takes a tenth of the loop
 
 
 class CappedLog:
@@ -66,10 +73,13 @@ class CappedLog:
 class LogReader:
     """Reads a job's pipe and hands its bytes on about five times a second."""
 
-    def __init__(self, pipe: int, deliver: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(
+        self, pipe: int, deliver: Callable[[bytes], Awaitable[None]], mask: MaskedStream | None = None
+    ) -> None:  # fmt: skip
         os.set_blocking(pipe, False)
         self._pipe = pipe
         self._deliver = deliver
+        self._mask = mask
         self._log = CappedLog()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
@@ -85,6 +95,8 @@ class LogReader:
         for _ in range(_BUDGET // CHUNK):  # a bound, for a process that escaped may go on printing
             if not self._read():
                 break
+        if self._mask:
+            self._log.add(self._mask.close())
         self._log.close()
         try:
             if self._delivery or self._log.ready:
@@ -132,10 +144,14 @@ class LogReader:
     def _read(self) -> int:
         """Read once; return how much. All writers having closed, it is over."""
         try:
-            data = os.read(self._pipe, CHUNK)
+            data = os.read(self._pipe, _MASKED_AT_ONCE if self._mask else CHUNK)
         except BlockingIOError:
             return 0
         self._over = not data
+        if self._mask:
+            began = time.monotonic()
+            data = self._mask.feed(data)  # before it is cut
+            self._budget -= int((time.monotonic() - began) * _BUDGET_OF_SECOND)
         self._log.add(data)
         return len(data)
 

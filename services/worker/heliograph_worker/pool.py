@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
+from heliograph.seal import SealBrokenError
 from heliograph_worker.account import Account
 from heliograph_worker.audit import audit
 from heliograph_worker.catalogue import Catalogue
@@ -18,6 +20,7 @@ from heliograph_worker.environment import child_environment
 from heliograph_worker.execution import Execution, Stop
 from heliograph_worker.process import ChildProcess, ChildStartError
 from heliograph_worker.scratch import Scratch
+from heliograph_worker.secrets import CANNOT_BE_OPENED
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
 
 _log = structlog.get_logger(__name__)
@@ -188,6 +191,8 @@ class Pool:
         child: ChildProcess | None = None
         reusable = False
         try:
+            if task.secrets:
+                task = replace(task, parameters=task.secrets.open(task.parameters))
             account = self._catalogue.accounts.get(task.backend)
             child = await self._take(task, account)
             self._keep_spare()
@@ -199,6 +204,8 @@ class Pool:
                 if account:
                     await child.kill()  # whatever it says: its caller's code could go on in it
             reusable = execution.reusable and not account
+        except SealBrokenError:
+            return _failed(ErrorKind.FATAL, CANNOT_BE_OPENED)
         except (ChildStartError, OSError) as error:  # no room for a process, a folder, a pipe
             _log.warning("attempt.not_begun", job=task.job, exc_info=error)
             return _failed(ErrorKind.TRANSIENT, f"the worker could not run it: {error}")

@@ -37,6 +37,7 @@ class Run(_Message):
     remembered: str  # as JSON
     asks_first: bool  # whether an earlier attempt may still be at work in an outside system
     memory: int | None  # bytes that a process of the job may allocate, where that is less than the child's own limit
+    has_secrets: bool = False  # then nothing that outlives the job may speak on the worker's standard error
 
 
 class Answer(_Message):

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from heliograph.jobs.store.claims import LEASE
 from heliograph.keys import OptionalKey
-from heliograph.settings import LinkSettings
+from heliograph.settings import LinkSettings, SealSettings
 
 
-class WorkerSettings(LinkSettings):
+class WorkerSettings(LinkSettings, SealSettings):
     """What a worker needs to know."""
 
     worker_name: str = Field(

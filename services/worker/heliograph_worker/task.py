@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from heliograph.jobs.model import JobError
 from heliograph_worker.protocol import Topic
+from heliograph_worker.secrets import JobSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +19,22 @@ class Task:
     ``token`` is unique to the attempt (its lease's); ``parameters`` is a JSON value in which a file parameter holds
     an upload's id; ``inputs`` maps these ids to local files; without ``timeout`` it may run for ever; no process runs
     the tasks of two owners. ``remembered`` is what earlier attempts kept; where they may still be at work in an outside
-    system, it ``asks_first``. ``memory`` is what each of its processes may allocate, in bytes.
+    system, it ``asks_first``. ``memory`` is what each of its processes may allocate, in bytes. With ``secrets``, the
+    ``parameters`` hold masks until the task runs.
     """
 
     token: str
     job: str
     attempt: int
     backend: str
-    parameters: Any
+    parameters: Any = field(repr=False)
     timeout: timedelta | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     owner: str = ""
     remembered: Mapping[str, Any] = field(default_factory=dict)
     asks_first: bool = False
     memory: int | None = None
+    secrets: JobSecrets | None = None
 
 
 class StopReason(StrEnum):

@@ -1,6 +1,7 @@
 """Admission: from what a client wrote to a job that may be stored, or to an error that names the field."""
 
 import hmac
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from itertools import islice
@@ -9,21 +10,27 @@ from typing import Any
 from pydantic import ValidationError
 
 from heliograph.admission.entry import MOST_FAULTS, Entry
+from heliograph.admission.marked_parameters import dotted
 from heliograph.admission.notify import notify_of
 from heliograph.admission.registry import Registry
 from heliograph.admission.relations import Relatives
+from heliograph.admission.withheld import refuse_withheld
 from heliograph.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Action, Role, roles_that_may
 from heliograph.ids import new_id
 from heliograph.jobs.model import NewJob, Once
 from heliograph.json_text import canonical_json
+from heliograph.masking import MASK, Mask
 from heliograph.queues.model import Queue
+from heliograph.secret_parameters import Secret, masked, sealed
+from heliograph.settings import PREFIX
 from heliograph.storage import Files
 from heliograph.wire import Submission
 from heliograph.wire.faults import words_of
 
 MOST_KEY_CHARACTERS = 255
+_OF_REQUESTS = "what is asked for under an Idempotency-Key"  # so that no other hash is ever the same
 MOST_INPUTS = 100  # uploads of one job; each is looked up
 
 
@@ -31,13 +38,15 @@ class Admission:
     """Judges submissions."""
 
     def __init__(
-        self, registry: Registry, uploads: Files, relatives: Relatives, identity_key: str, retention: timedelta
+        self, registry: Registry, uploads: Files, relatives: Relatives, identity_key: str, retention: timedelta,
+        *, seal_keys: Sequence[str] | None,
     ) -> None:  # fmt: skip
         self._registry = registry
         self._uploads = uploads
         self._relatives = relatives
         self._identity_key = identity_key.encode()
         self._retention = retention
+        self._seal_keys = seal_keys
 
     async def admit(
         self,
@@ -46,8 +55,11 @@ class Admission:
         *,
         idempotency: tuple[str, str] | None = None,
         traceparent: str | None = None,
+        withheld: Mask | None = None,
     ) -> NewJob:
         """Return the job that ``body`` asks for.
+
+        What is ``withheld`` are the secrets of the job that submits; they may stand in secret parameters alone.
 
         Raises
         ------
@@ -66,18 +78,20 @@ class Admission:
         if missing:
             raise ForbiddenError(f"the {entry.kind} {entry.name} needs these roles: {', '.join(sorted(missing))}")
         _require_priority(submission.priority, caller)
-        # Before the parameters are judged: a fault quotes the value at fault.
-        secrets = islice(entry.secrets_given(submission.parameters), MOST_FAULTS)
-        if secret := [FieldError(path, "secret parameters cannot be kept yet") for path in secrets]:
-            raise InvalidInputError.of_all(secret)
+        secrets = self._secrets(entry, submission.parameters)
         faults = entry.faults(submission.parameters)
         if faults:
             raise InvalidInputError.of_all(faults)
+        parameters = masked(submission.parameters, secrets)
+        if withheld:
+            refuse_withheld(submission.model_copy(update={"parameters": parameters}), withheld)
         inputs = await self._inputs(entry, submission.parameters, caller)
         relations = await self._relatives.judge(submission, caller)
+        identifier = new_id()
         return NewJob(
-            id=new_id(), queue=entry.name, backend=submission.backend, owner=caller.subject,
-            parameters=submission.parameters, name=submission.name, group=relations.group, parent=submission.parent,
+            id=identifier, queue=entry.name, backend=submission.backend, owner=caller.subject,
+            parameters=parameters, secrets=sealed(self._seal_keys or (), identifier, secrets) if secrets else None,
+            name=submission.name, group=relations.group, parent=submission.parent,
             ancestors=relations.ancestors, after=relations.after, after_condition=submission.after_condition,
             roles=tuple(sorted(caller.roles - {Role.USER.value})),
             priority=submission.priority, max_attempts=_attempts(submission, queue), not_before=submission.not_before,
@@ -89,6 +103,39 @@ class Admission:
             once_key=self._hash(entry.name, submission.parameters) if queue and queue.once is not Once.NO else None,
             retention_seconds=self._retention.total_seconds() or None,
         )  # fmt: skip
+
+    def idempotency(self, key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
+        """Return a client's Idempotency-Key with the digest of what is asked for under it; None where there is no key.
+
+        The digest is a keyed one: from another, who reads it could find a secret in the body that is easily guessed.
+
+        Raises
+        ------
+        InvalidInputError
+            The key is none, or the caller shows no token.
+        """
+        checked = checked_key(key, caller)
+        return None if checked is None else (checked, self.digest(body))
+
+    def digest(self, body: Any) -> str:
+        """Return the keyed digest of what is asked for, secrets and all."""
+        return self._hash(_OF_REQUESTS, body)
+
+    def _secrets(self, entry: Entry, parameters: dict[str, Any]) -> list[Secret]:
+        """Return the secrets among the parameters, which need not fit yet; refuse them where none can be kept."""
+        secrets = list(entry.secrets_given(parameters))
+        if not secrets:
+            return []
+        if entry.kind == "queue":
+            why = "this is a secret, and the agents of a pull queue are given none: they are outside"
+        elif not self._seal_keys:
+            why = f"this is a secret, and none can be kept here: the operator sets {PREFIX}SEAL_KEYS"
+        else:
+            secrets_masked = [(place, value) for place, value in secrets if value == MASK]
+            if not secrets_masked:
+                return secrets
+            secrets, why = secrets_masked, "this is the mask that is shown for a secret: give the secret itself"
+        raise InvalidInputError.of_all([FieldError(dotted(place), why) for place, _ in secrets[:MOST_FAULTS]])
 
     async def _place(self, submission: Submission, caller: Identity) -> tuple[Queue | None, Entry]:
         """Return what the submission is for: a queue, or else a backend."""
@@ -128,8 +175,8 @@ class Admission:
         return hmac.new(self._identity_key, canonical_json(values).encode(), sha256).hexdigest()
 
 
-def idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
-    """Return a client's Idempotency-Key with the digest of what is asked for under it; None where there is no key.
+def checked_key(key: str | None, caller: Identity) -> str | None:
+    """Return a client's Idempotency-Key.
 
     Raises
     ------
@@ -142,7 +189,7 @@ def idempotency(key: str | None, body: Any, caller: Identity) -> tuple[str, str]
         raise InvalidInputError.of("Idempotency-Key", "this takes a token: keys are kept for each owner")
     if not key or len(key) > MOST_KEY_CHARACTERS or not key.isprintable():
         raise InvalidInputError.of("Idempotency-Key", f"a key has 1 to {MOST_KEY_CHARACTERS} printable characters")
-    return key, sha256(canonical_json(body).encode()).hexdigest()
+    return key
 
 
 def _parse(body: Any) -> Submission:

@@ -7,6 +7,7 @@ from heliograph.errors import ConflictError, ForbiddenError, InvalidInputError
 from heliograph.identity.identity import Identity
 from heliograph.jobs.model import Job
 from heliograph.jobs.service import JobService
+from heliograph.masking import Mask
 
 
 class Intake:
@@ -16,6 +17,14 @@ class Intake:
         self._admission = admission
         self._jobs = jobs
 
+    def idempotency(self, key: str | None, body: Any, caller: Identity) -> tuple[str, str] | None:
+        """Return a key with the digest of what is asked for under it; as ``Admission.idempotency``."""
+        return self._admission.idempotency(key, body, caller)
+
+    def digest(self, body: Any) -> str:
+        """Return the keyed digest of what is asked for."""
+        return self._admission.digest(body)
+
     async def take(
         self,
         body: Any,
@@ -23,8 +32,11 @@ class Intake:
         *,
         idempotency: tuple[str, str] | None = None,
         traceparent: str | None = None,
+        withheld: Mask | None = None,
     ) -> tuple[Job, bool]:
         """Store the job that ``body`` asks for, journaled; return it, and whether it is new.
+
+        ``withheld`` is as for ``Admission.admit``.
 
         Raises
         ------
@@ -36,7 +48,9 @@ class Intake:
             Its parent is cancelled, or its queue holds somebody else's job of the same input.
         """
         try:
-            new = await self._admission.admit(body, caller, idempotency=idempotency, traceparent=traceparent)
+            new = await self._admission.admit(
+                body, caller, idempotency=idempotency, traceparent=traceparent, withheld=withheld
+            )
             return await self._jobs.submit(new, caller)
         except (InvalidInputError, ForbiddenError, ConflictError):
             # What was taken once is not judged again: its backend, its upload or its parent may be gone by now.

@@ -1,6 +1,7 @@
 """Where parameters name uploaded files or hold secrets: the backend's schema marks those places.
 
-What is followed is what Pydantic's schemas of parameters are made of: references, unions, objects and lists.
+What is followed is what Pydantic's schemas of parameters are made of: references within the schema, unions, objects and
+lists, also as older drafts of JSON Schema write them.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from heliograph.backends.files import FILE_FORMAT
+from heliograph.secret_parameters import Place
 
 _LISTS_OF_BRANCHES = ("anyOf", "oneOf", "allOf")
 _BRANCHES = ("if", "then", "else")
@@ -41,12 +43,36 @@ class MarkedPlaces:
 
     def find(self, parameters: Any) -> Iterator[tuple[str, Any]]:
         """Yield each such place (``parameters.table``) and what is there; the parameters need not fit the schema."""
-        yield from self._find([self._schema], parameters, ["parameters"])
+        return ((dotted(place), value) for place, value in self.places(parameters))
 
-    def _find(self, schemas: list[Any], value: Any, path: list[str]) -> Iterator[tuple[str, Any]]:
+    def places(self, parameters: Any) -> Iterator[tuple[Place, Any]]:
+        """Yield as ``find`` does, but each place by its names and numbers, from the parameters inwards."""
+        yield from self._find([self._schema], parameters, [])
+
+    def outermost(self, parameters: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
+        """Yield as ``places`` does, without what lies within another such place or is null.
+
+        Where the parameters as a whole are one, it is each of them by itself: they stay an object.
+        """
+        last: Place | None = None
+        for place, value in self.places(parameters):
+            if not place:
+                yield from (((name,), each) for name, each in parameters.items() if each is not None)
+                return
+            if value is None or (last is not None and place[: len(last)] == last):
+                continue
+            last = place
+            yield place, value
+
+    @property
+    def marks_anything(self) -> bool:
+        """Whether the schema marks anything."""
+        return self._leads_to_mark(self._schema)
+
+    def _find(self, schemas: list[Any], value: Any, path: list[str | int]) -> Iterator[tuple[Place, Any]]:
         applied = self._applied(schemas)
         if any(self._is_marked(each) for each in applied):
-            yield ".".join(path), value
+            yield tuple(path), value
         for part, inner, about in _inside(applied, value):
             # Most parts of most schemas lead to no mark: what may be a long list of numbers is not looked at.
             leading = [each for each in about if self._leads_to_mark(each)]
@@ -106,21 +132,28 @@ class MarkedPlaces:
         return here
 
 
-def _inside(schemas: list[dict[str, Any]], value: Any) -> Iterator[tuple[str, Any, list[Any]]]:
-    """Yield each value inside ``value``, under its name, with the schemas that may describe it."""
+def dotted(place: Place) -> str:
+    """Return a place as clients are told of it: ``parameters.logins.0.password``."""
+    return ".".join(["parameters", *map(str, place)])
+
+
+def _inside(schemas: list[dict[str, Any]], value: Any) -> Iterator[tuple[str | int, Any, list[Any]]]:
+    """Yield each value inside ``value``, under its name or number, with the schemas that may describe it."""
     if isinstance(value, dict):
         named = [_names(schema, "properties") for schema in schemas]
         patterns = [each for schema in schemas for each in _names(schema, "patternProperties").values()]
-        others = [schema.get("additionalProperties") for schema in schemas]
+        others = [schema.get("additionalProperties", schema.get("unevaluatedProperties")) for schema in schemas]
         for name, inner in value.items():
             about = [properties.get(name, other) for properties, other in zip(named, others, strict=True)]
             yield name, inner, [*about, *patterns]
     elif isinstance(value, list):
-        firsts = [_list(schema, "prefixItems") for schema in schemas]
-        rest = [schema.get("items") for schema in schemas]
+        # Of tuples, drafts before 2020 wrote ``items`` and ``additionalItems``.
+        firsts = [_list(schema, "prefixItems") or _list(schema, "items") for schema in schemas]
+        rest = [schema.get("items", schema.get("unevaluatedItems")) for schema in schemas]
+        beside = [schema.get(word) for schema in schemas for word in ("additionalItems", "contains")]
         for number, inner in enumerate(value):
             about = [first[number] if number < len(first) else other for first, other in zip(firsts, rest, strict=True)]
-            yield str(number), inner, about
+            yield number, inner, [*about, *beside]
 
 
 def _names(schema: dict[str, Any], word: str) -> dict[str, Any]:

@@ -310,7 +310,7 @@ class Client(Notifications):
         return JobView.model_validate(answer.json())
 
     def heartbeat(self, identifier: str, lease_token: str) -> BeatView:
-        """Renew the lease on a claimed job; the answer tells whether somebody wishes it to stop."""
+        """Renew the lease on a claimed job; the answer tells whether to stop, and when the job's time is over."""
         body = {"lease_token": lease_token}
         answer = self._ask("POST", _path(identifier, "heartbeat"), is_repeatable=True, json=body)
         return BeatView.model_validate(answer.json())

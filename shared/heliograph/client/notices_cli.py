@@ -1,18 +1,20 @@
-"""``heliograph notices``, ``resend`` and ``incident``: who was told, again please, and something is wrong."""
+"""``heliograph notices``, ``resend``, ``incident`` and ``incidents``: who was told, again, and something is wrong."""
 
 from typing import Annotated
 
 import typer
 
 from heliograph.client.ledger import ANSWER, answer, standing
-from heliograph.client.tables import print_table, table_of
+from heliograph.client.tables import console, print_table, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, whole_id
 from heliograph.notices.model import DeliveryStatus
+
+_LINE = 80  # characters of a report in the list
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (notices, resend, incident):
+    for command in (notices, resend, incident, incidents):
         app.command()(command)
 
 
@@ -74,3 +76,30 @@ def incident(
         typer.echo(f"kept as {made.id}; no notifier runs at present: one that does tells the operators")
     else:
         typer.echo(f"kept as {made.id}; nobody is set to be told (HELIOGRAPH_INCIDENTS_TO)")
+
+
+def incidents(
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="ID", help="This report and who was told; else list all, which takes a role")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many")] = 20,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Show a report that you made and whether the operators were told, or the reports of everybody."""
+    with connected(url, token) as client:
+        if identifier is None:
+            table = table_of("id", "reported (UTC)", "by", "about", "title or text")
+            for _, each in zip(range(most), client.incidents(limit=min(most, 200)), strict=False):
+                first_line = (each.title or each.text).partition("\n")[0]
+                table.add_row(each.id, f"{each.created_at:%Y-%m-%d %H:%M:%S}", each.by, each.job, first_line[:_LINE])
+        else:
+            found = client.incident(identifier)
+            console.print(f"{found.title}: {found.text}" if found.title else found.text, soft_wrap=True)
+            table = table_of("channel", "recipient", "status", ANSWER)
+            for notice in found.notices:
+                table.add_row(notice.channel, notice.recipient, standing(notice), answer(notice))
+            if not found.notices:
+                console.print("nobody is told so far")
+                return
+        print_table(table)

@@ -13,6 +13,7 @@ from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
 from heliograph.notices.model import OPEN, DeliveryStatus
 from heliograph.wire import NoticeView
 from heliograph.wire.bulletins import NoticeTestNotices
+from heliograph.wire.preferences import MatrixLinkView
 
 ANSWER_SECONDS = 10.0  # a notifier that runs looks every second
 SETTLE_SECONDS = 30.0  # a mail server that is slow to take a message is waited for as long
@@ -25,12 +26,17 @@ silence_cli.register(app)
 
 @app.command()
 def link(
-    user: Annotated[str, typer.Argument(metavar="@USER:SERVER", help="Your Matrix user")],
+    user: Annotated[
+        str | None, typer.Argument(metavar="@USER:SERVER", help="Your Matrix user; without it, show who is linked")
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
-    """Link your Matrix user, so that its rooms can be named as yours."""
+    """Link your Matrix user, so that its rooms can be named as yours; or show which one is linked."""
     with connected(url, token) as client:
+        if user is None:
+            _show_link(client.matrix_link())
+            return
         challenge = client.link_matrix(user)
         typer.echo(challenge.say)
         minutes = challenge.expires_in_seconds // 60
@@ -70,6 +76,18 @@ def try_channels(
         typer.echo("heliograph: nothing was sent", err=True)
     if not sent or any(notice.recipient for notice in shown if notice not in sent):  # without one, nobody was meant
         raise typer.Exit(1)
+
+
+def _show_link(link: MatrixLinkView) -> None:
+    if link.user is None:
+        typer.echo("no Matrix user is linked to you")
+        return
+    since = f" since {link.linked_at:%Y-%m-%d %H:%M} UTC" if link.linked_at else ""
+    typer.echo(f"{link.user} is linked to you{since}")
+    for room in link.rooms:
+        typer.echo(f"{room} is proven to be yours")
+    if not link.rooms:
+        typer.echo("no room is proven to be yours: write something to the bot in one")
 
 
 def _settled(client: Client, identifier: str, channel: str | None) -> NoticeTestNotices:

@@ -8,6 +8,7 @@ import typer
 
 from heliograph.client.client import Client, ProblemError
 from heliograph.client.progress import follow
+from heliograph.client.secrets import put_secret
 from heliograph.client.stated import notify_of
 from heliograph.client.tables import console, show_job
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with, json_object, whole_id
@@ -17,6 +18,10 @@ from heliograph.wire import JobView
 def submit(
     backend: Annotated[str | None, typer.Argument(help="What does the work; left out with --queue")] = None,
     parameters: Annotated[str | None, typer.Argument(help="A JSON object, or @file; none is {}")] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="A secret parameter, which is asked for without an echo, or NAME=@FILE; may be repeated"),
+    ] = None,
     queue: Annotated[str | None, typer.Option(help="The pull queue whose agents do the work")] = None,
     name: Annotated[str | None, typer.Option(help="What people call it")] = None,
     group: Annotated[str | None, typer.Option(help="What it belongs to")] = None,
@@ -45,6 +50,8 @@ def submit(
     elif backend is None:
         raise typer.BadParameter("name a backend, or a queue with --queue")
     stated = json_object(parameters or "{}", "parameters")
+    for each in secret or ():
+        put_secret(stated, each)
     named: dict[str, Any] = {
         "name": name, "group": group, "timeout_seconds": timeout, "priority": priority, "not_before": not_before,
         "notify": notify_of(notify or ()),

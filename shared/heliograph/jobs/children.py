@@ -1,7 +1,6 @@
 """What a job submits itself, and what became of it: asked for by the worker on behalf of the job."""
 
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Any, NoReturn
 
 from heliograph.admission.intake import Intake
@@ -12,7 +11,7 @@ from heliograph.identity.roles import Role
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store.trees import TreeStore
-from heliograph.json_text import canonical_json
+from heliograph.masking import Mask
 from heliograph.notices.claims import claims_of
 from heliograph.notices.notify import Notify
 
@@ -24,7 +23,9 @@ class Children:
         self._intake = intake
         self._trees = trees
 
-    async def submit(self, parent: Job, number: int, body: dict[str, Any]) -> Job:
+    async def submit(
+        self, parent: Job, number: int, body: dict[str, Any], *, withheld: Mask | None = None
+    ) -> Job:  # fmt: skip
         """Submit a job under ``parent``, for the same owner, with the roles that its submitter had.
 
         Parameters
@@ -52,10 +53,10 @@ class Children:
         if body["notify"] is not False and Notify.from_document(parent.notify).is_confidential:
             asked = body["notify"] if isinstance(body["notify"], dict) else {}
             body["notify"] = {**asked, "confidential": True}
-        digest = sha256(canonical_json(body).encode()).hexdigest()
+        digest = self._intake.digest(body)
         key = f"child:{parent.id}:{parent.series}:{number}:{digest}"
         job, _ = await self._intake.take(
-            body, _submitter(parent), idempotency=(key, digest), traceparent=parent.traceparent
+            body, _submitter(parent), idempotency=(key, digest), traceparent=parent.traceparent, withheld=withheld
         )
         return job
 

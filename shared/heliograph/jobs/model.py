@@ -39,11 +39,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on a job until ``until``; ``token`` fences every write of its holder."""
+    """The right to work on a job until ``until``; ``token`` fences every write of its holder.
+
+    ``deadline`` is when an agent's time for the job is over, None where it has no limit or a worker holds it.
+    """
 
     holder: str
     token: str
     until: datetime | None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Job:
     state, ``series`` the runs from first queued to over, ``attempt`` the claims within a series. ``ancestors`` begins
     at the root of its tree and ends with its ``parent``. Of the jobs that it comes ``after``, it still ``waits_for``
     some. ``roles`` are those of its submitter, and so of what it submits itself; ``remembered`` is what its backend
-    keeps. ``begun_before`` says, of a job that is held, that an earlier attempt of its series was begun.
+    keeps. ``begun_before`` says, of a job that is held, that an earlier attempt of its series was begun. In
+    ``parameters`` a mask stands for what is secret; ``secrets``, sealed, has a job that a worker claimed, and no other.
     """
 
     id: str
@@ -115,6 +120,7 @@ class Job:
     notify: dict[str, Any] = field(default_factory=dict)
     traceparent: str | None = None
     lease: Lease | None = None
+    secrets: bytes | None = field(default=None, repr=False)
     history: tuple[Change, ...] = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -127,7 +133,8 @@ class NewJob:
     id: str
     queue: str
     owner: str
-    parameters: Any
+    parameters: Any  # a mask stands for what is secret
+    secrets: bytes | None = field(default=None, repr=False)  # sealed for this id: see ``secret_parameters``
     backend: str | None = None
     name: str | None = None
     group: str | None = None

@@ -1,4 +1,8 @@
-"""The reconciler: does what time alone asks for. It runs in every api and worker; a lock lets one act at a time."""
+"""The reconciler: does what time alone asks for. It runs in every api and worker; a lock lets one act at a time.
+
+What judges agents is for an api alone, which they report to: while there is none, a worker would end what they could
+not report.
+"""
 
 import asyncio
 import random
@@ -17,20 +21,25 @@ _log = structlog.get_logger()
 
 PERIOD_SECONDS = 2.0
 LOCK = "reconciler"
+LOCK_ON_AGENTS = "agents"
 FILE_SWEEP = "file-sweep"
 LOCK_LENGTH = timedelta(seconds=10)
 SWEEP_FILES_EVERY = timedelta(hours=1)
 UNLISTED_FILE_AGE = timedelta(days=1)  # a job that is still being submitted or run may list it yet
 
 LOST = Counter("heliograph_leases_lost_total", "Attempts whose worker was lost")
+OVERRUN = Counter("heliograph_overruns_total", "Jobs of pull queues that took longer than they may")
 
 
 class Reconciler:
-    """Lets go what waits, ends what came too late, takes back lost leases, removes what is no longer kept."""
+    """Lets go what waits, ends what came too late, takes back lost leases, removes what is no longer kept.
+
+    Where its process ``serves_agents`` it also ends what they hold for too long.
+    """
 
     def __init__(
         self, database: Database, upkeep: UpkeepStore, followers: FollowerStore, relay: Relay, locks: Locks,
-        artifacts: Files, uploads: Files,
+        artifacts: Files, uploads: Files, *, serves_agents: bool = False,
     ) -> None:  # fmt: skip
         self._database = database
         self._upkeep = upkeep
@@ -39,6 +48,7 @@ class Reconciler:
         self._locks = locks
         self._artifacts = artifacts
         self._uploads = uploads
+        self._serves_agents = serves_agents
 
     async def run(self) -> None:
         """Reconcile until cancelled; an outage of the database pauses it."""
@@ -49,6 +59,8 @@ class Reconciler:
                     await self.reconcile()
                     if await self._locks.take_turn(FILE_SWEEP, SWEEP_FILES_EVERY):
                         await self.sweep_files()
+                if self._serves_agents and await self._locks.take(LOCK_ON_AGENTS, LOCK_LENGTH):
+                    await self.end_overruns()
             except StoreUnavailableError:
                 _log.debug("reconciler waits for the database")
             except Exception:  # noqa: BLE001 - a defect in one job must not end the upkeep of all
@@ -71,6 +83,16 @@ class Reconciler:
             for file in expired.files:
                 await self._artifacts.delete(file)
             await self._upkeep.remove(expired.job)
+
+    async def end_overruns(self) -> None:
+        """End what agents hold for longer than it may take, once they have had the time to report after an outage."""
+        candidates = await self._upkeep.overruns(self._database.connected_for)
+        connected_for = await self._database.confirm_connected() if candidates else timedelta(0)
+        for overrun in candidates:
+            if await self._upkeep.end_overrun(overrun, connected_for):
+                OVERRUN.inc()
+                _log.warning("an agent took too long, job ended", job=overrun.job)
+                self._relay.nudge(overrun.job)
 
     async def sweep_files(self) -> None:
         """Delete files of more than a day that no job lists, and the pieces of uploads that broke off."""

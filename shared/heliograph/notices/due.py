@@ -6,6 +6,7 @@ from typing import Any
 
 from heliograph.events.model import JobEvent
 from heliograph.jobs.model import Job
+from heliograph.jobs.store.apply import WITHOUT_SECRETS
 from heliograph.jobs.store.documents import to_job
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.jobs.store.outbox import event_of
@@ -37,7 +38,7 @@ class DueStore:
     async def read(self, jobs: Iterable[str]) -> list[DueJob]:
         """Return those of these jobs of which something is to be told."""
         with translated():
-            found = self._jobs.find({"_id": {"$in": list(jobs)}, "notices_due.0": {"$exists": True}})
+            found = self._jobs.find({"_id": {"$in": list(jobs)}, "notices_due.0": {"$exists": True}}, WITHOUT_SECRETS)
             return [_due(document) async for document in found]
 
     async def stale(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Mutes: what somebody wants to hear no more of, for good or for a time. An unsubscription is one too."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,8 +114,11 @@ class MuteStore:
 
     async def touching(self, people: Iterable[str], places: Iterable[tuple[str, str]]) -> list[Mute]:
         """Return every mute of these people, and of these channels and recipients."""
+        over: dict[str, set[str]] = defaultdict(set)
+        for channel, recipient in places:
+            over[channel].add(recipient)
         either: list[dict[str, Any]] = [
-            {"channel": channel, "recipient": recipient} for channel, recipient in dict.fromkeys(places)
+            {"channel": channel, "recipient": {"$in": list(recipients)}} for channel, recipients in over.items()
         ]
         if wanted := list(dict.fromkeys(people)):
             either.append({"person": {"$in": wanted}})

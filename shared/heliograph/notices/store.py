@@ -43,7 +43,7 @@ EXPIRED_BATCH = 100
 _NOW = "$$NOW"
 _IS_PLANNED = {"status": DeliveryStatus.PLANNED.value}
 _IS_DUE = {**_IS_PLANNED, "due_at": {"$type": "date"}, "$expr": {"$lte": ["$due_at", _NOW]}}
-_UNLEASE = {"$unset": ["lease", "sending_lane"]}
+_UNLEASE = encoded({"$unset": ["lease", "sending_lane"]})
 _TRACE = "recorded_under"  # the token under which the last outcome was recorded: it recognises a repeated write
 
 

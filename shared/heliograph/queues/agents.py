@@ -5,7 +5,8 @@ Every way in, native or of a dialect, goes through here.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,11 +16,13 @@ from heliograph.bus.port import Bus, BusUnavailableError
 from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity, Scope
 from heliograph.identity.roles import Action
+from heliograph.jobs.limits import Limits
 from heliograph.jobs.model import Job
 from heliograph.jobs.progress import progress_event
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import State
-from heliograph.jobs.store.agents import AgentStore, Beat, Report, request_word
+from heliograph.jobs.store.agent_claims import AgentClaims
+from heliograph.jobs.store.agents import AgentStore, Beat, Report, rank, request_word
 from heliograph.jobs.store.claims import ClaimStore, Finish, Progress
 from heliograph.json_text import canonical_json
 from heliograph.queues.model import Delivery, Queue
@@ -29,6 +32,9 @@ from heliograph.storage import DuplicateError, StoreUnavailableError
 
 TELL_SECONDS = 1.0  # for the event of a progress, which may be lost; its reporter waits no longer
 _MOST_ENDED = 100  # jobs that one claim may find ended, cancelled or too late, before it answers
+# From how many on jobs are taken at once: among eight agents, 5 take 81 ms one by one and 89 at once, 10 236 and 119.
+_SEVERAL = 6
+_LOOKS = 3  # at several jobs at once; where others take them, the server is left to choose
 _TRIES = 5  # each loses to another change of the same job in the same millisecond
 _RELEASE = "release"
 
@@ -47,12 +53,25 @@ class Claim:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Taker:
+    """Who takes: under which name, under which repeatable claim (None: under none), and whether it is still there."""
+
+    holder: str
+    request: str | None
+    wanted: Callable[[], Awaitable[bool]]
+
+    def words(self, most: int) -> list[str | None]:
+        """Return the words under which so many jobs are found again."""
+        return [request_word(self.request, number) if self.request else None for number in range(most)]
+
+
 class Agents:
     """Serves agents.
 
     Parameters
     ----------
-    queues, claims, store
+    queues, claims, several, store
         What is declared, and the jobs.
     relay, bus
         Told of every change, and of progress.
@@ -61,11 +80,13 @@ class Agents:
     """
 
     def __init__(
-        self, queues: QueueStore, claims: ClaimStore, store: AgentStore, relay: Relay, bus: Bus,
+        self, queues: QueueStore, claims: ClaimStore, several: AgentClaims, store: AgentStore, relay: Relay, bus: Bus,
         is_backend: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._queues = queues
         self._claims = claims
+        self._several = several
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of declared queues: few
         self._store = store
         self._relay = relay
         self._bus = bus
@@ -74,7 +95,7 @@ class Agents:
     async def claim(self, claim: Claim, caller: Identity, wanted: Callable[[], Awaitable[bool]]) -> list[Job]:
         """Hand out the next jobs of a queue, each to one agent only; none where it is empty, full or paused.
 
-        The same agent gets for the same key the jobs that it still holds under it. ``wanted`` is asked before each job
+        The same agent gets for the same key the jobs that it still holds under it. ``wanted`` is asked before any job
         is taken, so that none is for an agent that has gone.
 
         Raises
@@ -96,12 +117,17 @@ class Agents:
             return known
         if queue.paused:
             return []
+        taken: list[Job] = []
         try:
-            return await self._take(queue, claim, holder, request, wanted)
+            await self._fill(taken, queue, claim, _Taker(holder, request, wanted))
+        except StoreUnavailableError:
+            if not taken:  # else they are this agent's, and nobody else would tell it so
+                raise
         except DuplicateError:  # the same claim, sent twice, is served twice at this moment: the other one took them
             if request is None:
                 raise
             return await self._store.claimed_under(request)
+        return sorted(taken, key=rank)
 
     async def report(self, identifier: str, token: str, told: Told, caller: Identity) -> Job:
         """Take a report under the lease of this token, and return the job.
@@ -153,29 +179,54 @@ class Agents:
         self._relay.nudge(identifier)
         return job
 
-    async def _take(
-        self, queue: Queue, claim: Claim, holder: str, request: str | None, wanted: Callable[[], Awaitable[bool]]
-    ) -> list[Job]:
-        taken: list[Job] = []
-        for _ in range(claim.most + _MOST_ENDED):
-            if len(taken) == claim.most or not await wanted():
-                break
-            try:
-                job = await self._claims.claim(
-                    [queue.name], holder, claim.lease or queue.lease, limits={queue.name: queue.limits},
-                    into=State.CLAIMED, request=request_word(request, len(taken)) if request else None,
-                    is_last=queue.delivery is Delivery.AT_MOST_ONCE,
-                )  # fmt: skip
-            except StoreUnavailableError:
-                if taken:  # they are this agent's, and nobody else would tell it so
-                    break
-                raise
+    async def _fill(self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker) -> None:
+        """Add to ``taken`` what the claim gets."""
+        words: Sequence[str | None] = taker.words(claim.most)
+        if claim.most >= _SEVERAL and queue.limits == Limits():
+            async with self._turns[queue.name]:  # two that look at once would see the same jobs
+                words = await self._take_several(taken, queue, claim, taker, words)
+        await self._take_each(taken, queue, claim, taker, words)
+
+    async def _take_several(
+        self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker, words: Sequence[str | None]
+    ) -> Sequence[str | None]:
+        """Take jobs several at a time; return the words of those that are still to be looked for."""
+        if taker.request and (known := await self._store.claimed_under(taker.request)):  # while this one waited
+            taken += known
+            return ()
+        for _ in range(_LOOKS):
+            if not words or not await taker.wanted():
+                return ()
+            take = await self._several.take(
+                queue.name, taker.holder, claim.lease or queue.lease, words,
+                is_last=queue.delivery is Delivery.AT_MOST_ONCE,
+            )  # fmt: skip
+            for identifier in take.changed:
+                self._relay.nudge(identifier)
+            taken += take.jobs
+            if take.is_end:
+                return ()
+            words = take.left
+        return words
+
+    async def _take_each(
+        self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker, words: Sequence[str | None]
+    ) -> None:
+        """Take jobs one by one, each under one of these words, as the server chooses."""
+        left = list(words)
+        for _ in range(len(words) + _MOST_ENDED):
+            if not left or not await taker.wanted():
+                return
+            job = await self._claims.claim(
+                [queue.name], taker.holder, claim.lease or queue.lease, limits={queue.name: queue.limits},
+                into=State.CLAIMED, request=left[0], is_last=queue.delivery is Delivery.AT_MOST_ONCE,
+            )  # fmt: skip
             if job is None:
-                break
+                return
             self._relay.nudge(job.id)
             if job.state is State.CLAIMED:
                 taken.append(job)
-        return taken
+                del left[0]
 
     async def _make(self, what: Step, job: Job, report: Report, told: Told) -> Job | None:
         if what is Step.PROGRESS:

@@ -14,6 +14,7 @@ from heliograph.jobs.store.claims import Finish, Progress
 from heliograph.json_text import canonical_json
 
 RETRY = Retry()
+_NOT_BY_ITS_AGENT = {ErrorKind.TIMEOUT, ErrorKind.LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def finish_of(told: Told, attempt: int, chance: float, *, is_wished: bool = Fals
 def why_lost(job: Job) -> str:
     """Return why a lease on a job is not good any more."""
     if job.state in OVER:
-        return f"the job is {job.state} already"
+        why = f": {job.error.message}" if job.error and job.error.kind in _NOT_BY_ITS_AGENT else ""
+        return f"the job is {job.state} already{why}"
     if job.state is State.QUEUED:
         return "the lease is lost: the job waits to be claimed again"
     return "this token is not that of the job's lease: somebody else holds the job"

@@ -27,9 +27,11 @@ from heliograph.backends.standing import Finished, Standing
 from heliograph.backends.telling import Progress
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
+from heliograph.masking import Mask
 from heliograph.testing.job import FakeJob
 from heliograph.testing.outcome import Run
 from heliograph.testing.output import caught
+from heliograph.testing.secrets import mask_of, refuse_to_show, without_secrets
 from heliograph.testing.stopping import Stopping
 
 
@@ -49,6 +51,9 @@ def run(
     echo: bool = True,
 ) -> Run:
     """Run a backend and return what came of it; its outcomes are values, its defects are raised: see the package.
+
+    The backend gets secret parameters as they are; in what it returns, prints and tells they are masked, as a worker
+    does it.
 
     Parameters
     ----------
@@ -86,10 +91,11 @@ def run(
     limit = min(timeout or backend.timeout, backend.timeout)
     stopping = Stopping()
     returned, error = None, None
+    mask = mask_of(backend, parameters or {})
     with _folder(scratch) as (folder, work), caught(echo=echo) as log:
         job = _RunningJob(
             work, stopping=stopping, cancel_when=cancel_when, attempt=attempt, deadline=datetime.now(UTC) + limit,
-            remembered=remembered, children=children, callbacks=callbacks, catch=catch,
+            remembered=remembered, children=children, callbacks=callbacks, catch=catch, mask=mask,
         )  # fmt: skip
         given, files = _handed_over(parameters or {}, inputs or {}, folder)
         try:
@@ -102,7 +108,7 @@ def run(
             error = JobError(*describe(raised, stop_asked=stopping.reason is not None))
     if stopping.reason is not None:  # whatever it did after that
         returned, error = None, _error_of_stopped(stopping.reason, limit)
-    return Run(
+    done = Run(
         error=error,
         log=log.text,
         progress=tuple(job.reports),
@@ -111,6 +117,7 @@ def run(
         remembered=job.remembered,
         returned=returned,
     )
+    return without_secrets(done, mask) if mask else done
 
 
 def reconcile(
@@ -149,9 +156,11 @@ class _RunningJob(FakeJob):
     """A job that can be interrupted."""
 
     def __init__(
-        self, scratch: Path, *, stopping: Stopping, cancel_when: Callable[[Progress], bool] | None, **given: Any
-    ) -> None:
+        self, scratch: Path, *, stopping: Stopping, cancel_when: Callable[[Progress], bool] | None, mask: Mask | None,
+        **given: Any,
+    ) -> None:  # fmt: skip
         super().__init__(scratch, **given)
+        self._mask = mask
         self._stopping = stopping
         self._cancel_when = cancel_when
 
@@ -165,6 +174,11 @@ class _RunningJob(FakeJob):
 
     def cancel(self) -> None:
         self._stopping.ask(ErrorKind.CANCELLED)
+
+    def submit(self, backend: str, parameters: Mapping[str, Any], **fields: Any) -> str:
+        if self._mask:
+            refuse_to_show(self._mask, self._planned.get(backend), parameters, fields)
+        return super().submit(backend, parameters, **fields)
 
     def report(self, report: Progress) -> None:
         super().report(report)

@@ -47,6 +47,9 @@ class ClaimView(BaseModel):
     job: JobView
     lease_token: str
     lease_until: datetime | None = Field(description="Null: until it is reported or released")
+    deadline: datetime | None = Field(
+        description="When its `timeout_seconds` are over and it is failed; anew from `running` on; null: never"
+    )
 
 
 class ClaimPage(BaseModel):
@@ -117,4 +120,5 @@ class BeatView(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     lease_until: datetime | None
+    deadline: datetime | None = Field(description="When its `timeout_seconds` are over and it is failed; null: never")
     cancel_requested: bool = Field(description="Somebody wishes it to stop; report `cancelled` then")

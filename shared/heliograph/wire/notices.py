@@ -28,7 +28,10 @@ class NoticeView(BaseModel):
     occasion: Occasion
     series: int
     channel: str
-    recipient: str
+    recipient: str = Field(
+        description="An address or a room; where that is not the caller's to know, who they are: `operators`, "
+        "`watchers`, `contacts`, `named`, `owner` or `others`"
+    )
     status: DeliveryStatus
     reason: str = Field(description="The rule that decided")
     attempts: list[AttemptView]
@@ -54,5 +57,4 @@ class NoticePage(BaseModel):
     """A page of notices."""
 
     items: list[NoticeView]
-    others: int = Field(default=0, description="How many more there are, to others: whom only some roles may see")
     next: str | None = None

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from heliograph_api.pages import job, report, unsubscribe
+from heliograph_api.pages import job, report, swagger, unsubscribe
 
 router = APIRouter()
-for module in (job, unsubscribe, report):
+for module in (job, unsubscribe, report, swagger):
     router.include_router(module.router)

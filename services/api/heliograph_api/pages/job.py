@@ -12,7 +12,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-_ASSETS = {"style.css": "text/css", "job.js": "text/javascript"}
+_ASSETS = {"style.css": "text/css", "job.js": "text/javascript", "swagger.js": "text/javascript"}
 
 
 @router.get("/jobs/{job_id}", include_in_schema=False)

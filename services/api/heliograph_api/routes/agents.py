@@ -45,11 +45,12 @@ async def report(request: Request, caller: Caller, job_id: str) -> Response:
     responses=problems(*_REFUSALS), openapi_extra=body_of(LeaseRequest),
 )  # fmt: skip
 async def heartbeat(request: Request, caller: Caller, job_id: str) -> Response:
-    """Renew a lease by its own length, and tell whether somebody wishes the job to stop."""
+    """Renew a lease by its own length; tell whether somebody wishes the job to stop, and when its time is over."""
     caller.require(Action.WORK)
     lease = await read_model(request, LeaseRequest)
     beat = await parts_of(request).agents.heartbeat(job_id, lease.lease_token, caller)
-    return json_response({"lease_until": beat.until, "cancel_requested": beat.cancel_requested})
+    told = {"lease_until": beat.until, "deadline": beat.deadline, "cancel_requested": beat.cancel_requested}
+    return json_response(told)
 
 
 @router.post(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from heliograph.abreast import abreast
-from heliograph.admission.admission import MOST_KEY_CHARACTERS, idempotency
+from heliograph.admission.admission import checked_key
 from heliograph.errors import HeliographError, InvalidInputError
 from heliograph.identity.identity import Identity, scope
 from heliograph.jobs.store.listing import Criteria
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 AT_ONCE = 100  # submissions of a batch under way: their inserts share round trips
 CHILDREN = 50
 MOST_NAME_CHARACTERS = 100  # of an unknown field, as it is told
-MOST_BATCH_KEY_CHARACTERS = MOST_KEY_CHARACTERS - len(f"#{MOST_IN_BATCH}")
+PLACE = "\x1f"  # between a batch's key and a place: no client's key holds it, so that none is that of an item
 BATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -47,23 +47,19 @@ async def submit_batch(
     """Take each of up to 1,000 submissions, or refuse it, by itself; answer in their order.
 
     With an Idempotency-Key, each is kept under the key and its place. Repeat the batch as it was, under the same key,
-    for those that were answered with 503: what was taken is known.
+    for those that were answered with 503: what was taken is known. One that differs from what was taken
+    in its place is refused.
     """
     parts = parts_of(request)
     items = _items(parse_unjudged(await read_body(request, parts.settings.most_batch_bytes)))
-    if idempotency_key and len(idempotency_key) > MOST_BATCH_KEY_CHARACTERS:
-        message = f"a batch's key has at most {MOST_BATCH_KEY_CHARACTERS} characters"
-        raise InvalidInputError.of("Idempotency-Key", message)
-    if idempotency_key is not None:
-        idempotency(idempotency_key, None, caller)
+    checked_key(idempotency_key, caller)
     trace = traceparent(request)
 
     async def take(place: int) -> dict[str, Any]:
-        key = f"{idempotency_key}#{place}" if idempotency_key else None
         try:
             if not parts.database.is_connected:  # it went away in the midst: the rest is not to wait for it one by one
                 raise StoreUnavailableError
-            return await _take(parts, items[place], caller, key, trace)
+            return await _take(parts, items[place], caller, (idempotency_key, place), trace)
         except HeliographError as error:
             return {"status": int(error.status), "problem": problem_json(error)}
         except Exception as error:  # noqa: BLE001 - a defect in one submission must not hide what became of the others
@@ -101,11 +97,18 @@ async def read_tree(request: Request, caller: Caller, job_id: str) -> Response:
     return json_response(tree_json(job, await parts.sets.descendants(job.id), children))
 
 
-async def _take(parts: Parts, body: Any, caller: Identity, key: str | None, trace: str | None) -> dict[str, Any]:
+async def _take(
+    parts: Parts, body: Any, caller: Identity, key: tuple[str | None, int], trace: str | None
+) -> dict[str, Any]:
+    """Take one submission, kept under the batch's key, if there is one, and its place."""
     refuse_faults(body)
     if not isinstance(body, dict):
         raise InvalidInputError.of("", "a submission is a JSON object")
-    job, is_new = await parts.intake.take(body, caller, idempotency=idempotency(key, body, caller), traceparent=trace)
+    batch, place = key
+    idempotency = parts.intake.idempotency(batch, body, caller)
+    if idempotency:
+        idempotency = (f"{idempotency[0]}{PLACE}{place}", idempotency[1])
+    job, is_new = await parts.intake.take(body, caller, idempotency=idempotency, traceparent=trace)
     return {"status": int(HTTPStatus.CREATED if is_new else HTTPStatus.OK), "job": job_json(job)}
 
 

@@ -11,8 +11,8 @@ from heliograph.identity.roles import Action
 from heliograph.ids import new_id
 from heliograph.notices.bulletins import Bulletin
 from heliograph.notices.model import SubjectKind
-from heliograph.wire import NoticeView
 from heliograph.wire.bulletins import IncidentDetail, IncidentPage, IncidentRequest, IncidentTaken
+from heliograph_api.addressees import shown
 from heliograph_api.authentication import Caller
 from heliograph_api.known_query import KNOWN_QUERY
 from heliograph_api.parts import parts_of
@@ -65,14 +65,17 @@ async def list_incidents(
     responses=problems(401, 403, 404),
 )  # fmt: skip
 async def read_incident(request: Request, caller: Person, incident_id: str) -> Response:
-    """Answer with a report and who was told of it; for who made it, and those who may see everybody's jobs."""
+    """Answer with a report and whether the operators were told; for who made it, and who may see everybody's jobs.
+
+    The latter read at which addresses, too.
+    """
     parts = parts_of(request)
     found = await parts.bulletins.get(incident_id)
     is_theirs = found.by == caller.subject or caller.may(Action.SEE_ALL)
     if found.kind is not SubjectKind.INCIDENT or not is_theirs:
         raise NotFoundError(f"there is no report {incident_id}")
-    notices = [NoticeView.from_delivery(each).model_dump() for each in await parts.ledger.of_subject(found.subject)]
-    return json_response(_view(found) | {"notices": notices})
+    notices = await shown(request, caller, await parts.ledger.of_subject(found.subject))
+    return json_response(_view(found) | {"notices": [each.model_dump() for each in notices]})
 
 
 def _view(bulletin: Bulletin) -> dict[str, Any]:

@@ -119,11 +119,13 @@ async def artifact(request: Request, caller: Caller, job_id: str, name: str) -> 
 async def notices(request: Request, caller: Caller, job_id: str) -> Response:
     """Answer with the notices about the job, sent or not, with the rule that decided and the server's receipt.
 
-    Who may not see everybody's jobs sees those to them and to whom their submission named; `others` counts the rest.
+    Who may not see everybody's jobs reads the address of those to them and to whom their submission named; of others
+    only what they are, such as `operators`.
     """
     parts = parts_of(request)
     job = await parts.jobs.get(job_id, caller)
-    return json_response(await shown(request, caller, await parts.ledger.of_job(job.id), job) | {"next": None})
+    found = await shown(request, caller, await parts.ledger.of_job(job.id), job)
+    return json_response({"items": [each.model_dump() for each in found], "next": None})
 
 
 async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from heliograph.admission.admission import idempotency
 from heliograph.errors import InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity, scope
 from heliograph.ids import SHORT_CHARACTERS
@@ -52,7 +51,7 @@ async def submit(
     """Store a job, journaled, and answer with it. With an Idempotency-Key a repeat gets the same job."""
     parts = parts_of(request)
     body = await read_json(request, parts.settings.most_body_bytes)
-    key = idempotency(idempotency_key, body, caller)
+    key = parts.intake.idempotency(idempotency_key, body, caller)
     job, is_new = await parts.intake.take(body, caller, idempotency=key, traceparent=traceparent(request))
     return json_response(job_json(job), 201 if is_new else 200, {"Location": f"/v1/jobs/{job.id}"})
 

@@ -51,7 +51,7 @@ async def list_notices(
     """List the newest first; for those who may see everybody's jobs.
 
     Everybody may read with `group` what became of the notices of a group of theirs. Who may not see everybody's jobs
-    sees those to them; `others` counts the rest of the page.
+    reads the address of those to them; of others only what they are, such as `operators`.
     """
     if group is None:
         caller.require(Action.SEE_ALL)
@@ -63,10 +63,14 @@ async def list_notices(
     subjects = None if subject is None else [_subject(subject)]
     if group is not None:
         subjects = await CampaignSubjects(parts.database).of_group(caller.subject, group)
+    # Whoever is not told an address cannot find it out by asking for it either: what they are shown is sifted.
+    sought = recipient if caller.may(Action.SEE_ALL) else None
     page = await parts.ledger.page(
-        status=status or state, channel=channel, recipient=recipient, subjects=subjects, limit=limit, cursor=cursor
+        status=status or state, channel=channel, recipient=sought, subjects=subjects, limit=limit, cursor=cursor
     )
-    return json_response(await shown(request, caller, page.deliveries) | {"next": page.next})
+    found = await shown(request, caller, page.deliveries)
+    items = [each.model_dump() for each in found if recipient in {None, each.recipient}]
+    return json_response({"items": items, "next": page.next})
 
 
 @router.post(
@@ -100,7 +104,8 @@ async def read_test(request: Request, caller: Person, test_id: str) -> Response:
     is_theirs = found.by == caller.subject or caller.may(Action.SEE_ALL)
     if found.kind is not SubjectKind.TEST or not is_theirs:
         raise NotFoundError(f"there is no test {test_id}")
-    items = [NoticeView.from_delivery(each).model_dump() for each in await parts.ledger.of_subject(found.subject)]
+    notices = await shown(request, caller, await parts.ledger.of_subject(found.subject))
+    items = [each.model_dump() for each in notices]
     return json_response({"id": found.id, "planned": found.planned_at is not None, "items": items})
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from heliograph.admission.admission import idempotency
+from heliograph.admission.admission import checked_key
 from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Action
 from heliograph.jobs.model import Job
@@ -62,9 +62,9 @@ async def claim(
     parts = parts_of(request)
     caller.require(Action.WORK)
     asked = await read_model(request, ClaimRequest)
-    key = idempotency(idempotency_key, None, caller)
+    key = checked_key(idempotency_key, caller)
     lease = timedelta(seconds=asked.lease_seconds) if asked.lease_seconds else None
-    wish = Claim(name, asked.agent, asked.max, lease, key[0] if key else None)
+    wish = Claim(name, asked.agent, asked.max, lease, key)
     has_gone = False
 
     async def is_there() -> bool:
@@ -127,7 +127,10 @@ async def remove(request: Request, caller: Caller, name: str) -> Response:
 
 def _claimed(job: Job) -> dict[str, Any]:
     assert job.lease, "a claimed job has a lease"
-    return {"job": job_json(job), "lease_token": job.lease.token, "lease_until": job.lease.until}
+    return {
+        "job": job_json(job), "lease_token": job.lease.token, "lease_until": job.lease.until,
+        "deadline": job.lease.deadline,
+    }  # fmt: skip
 
 
 def _view(queue: Queue, count: Count, caller: Identity) -> dict[str, Any]:

@@ -14,15 +14,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPResponseException
 
+from heliograph_notifier.channels.session import CLOSING, Session
+
 MOST_MESSAGES = 50
 MOST_IDLE_SECONDS = 30.0
 TRUSTED_SECONDS = 2.0  # one used so lately is taken to be there still: asking takes as long as naming a recipient
-_CLOSING = 421
 WAIT_SECONDS = 20.0  # for one that others use; the sender's deadline has to last for sending besides
+QUIT_SECONDS = 2.0  # politeness only
 COMMAND_SECONDS = 20.0  # one answer of the server; RFC 5321 allows minutes, the sender's deadline does not
 
 
@@ -63,8 +66,8 @@ class BusyError(Exception):
 
 
 class _Connection:
-    def __init__(self, client: SMTP) -> None:
-        self.client = client
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.messages = 0
         self.used_at = time.monotonic()
         self.is_clean = True  # no refused message lies open on it
@@ -72,7 +75,7 @@ class _Connection:
     @property
     def is_fit(self) -> bool:
         is_fresh = time.monotonic() - self.used_at < MOST_IDLE_SECONDS
-        return is_fresh and self.messages < MOST_MESSAGES and self.client.is_connected
+        return is_fresh and self.messages < MOST_MESSAGES and self.session.is_connected
 
     @property
     def is_trusted(self) -> bool:
@@ -91,7 +94,7 @@ class Connections:
             self._trust.load_verify_locations(ca_file)
 
     @asynccontextmanager
-    async def lend(self, *, asked: bool) -> AsyncIterator[SMTP]:
+    async def lend(self, *, asked: bool) -> AsyncIterator[Session]:
         """Lend a connection; ``asked``, one that has just answered.
 
         One that its user left by an exception is closed, unless it was the server's own refusal of the message.
@@ -103,41 +106,42 @@ class Connections:
         BusyError
             As its name says.
         """
-        async with self._place():
+        await self._take_place()
+        try:
             connection = await self._take(asked=asked) or await self._open()
             try:
-                yield connection.client
+                yield connection.session
                 connection.is_clean = True
             except SMTPResponseException as error:
-                if error.code == _CLOSING:
-                    connection.client.close()
+                if error.code == CLOSING:
+                    connection.session.close()
                 connection.is_clean = False
                 raise
             except BaseException:
-                connection.client.close()
+                connection.session.close()
                 raise
             finally:
-                if connection.client.is_connected:
+                if connection.session.is_connected:
                     connection.messages += 1
                     connection.used_at = time.monotonic()
                     self._idle.append(connection)
+        finally:
+            self._free.release()
 
     async def close(self) -> None:
         """Close every connection."""
         while self._idle:
-            await _quit(self._idle.pop().client)
+            await _quit(self._idle.pop().session)
 
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _take_place(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()  # which then takes no time, and needs no clock
+            return
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError as error:
             raise BusyError("every connection to the mail server is in use") from error
-        try:
-            yield
-        finally:
-            self._free.release()
 
     async def _take(self, *, asked: bool) -> _Connection | None:
         """Return an idle connection on which the server still answers, or did so just now."""
@@ -147,13 +151,13 @@ class Connections:
                 if connection.is_trusted and not asked:
                     return connection
                 try:
-                    await connection.client.rset()
+                    await connection.session.reset()
                 except (SMTPException, OSError):
-                    connection.client.close()
+                    connection.session.close()
                 else:
                     return connection
             else:
-                await _quit(connection.client)
+                await _quit(connection.session)
         return None
 
     async def _open(self) -> _Connection:
@@ -165,19 +169,28 @@ class Connections:
         try:
             await client.connect()
             if client.is_ehlo_or_helo_needed:
-                await client.ehlo()  # what the server can do is asked before each message
+                await client.ehlo()
         except BaseException as error:
             client.close()
             if isinstance(error, SMTPException | OSError):
                 raise NoConnectionError(_why(error)) from error
             raise
-        return _Connection(client)
+        return _Connection(_session(client))
 
 
-async def _quit(client: SMTP) -> None:
+def _session(client: SMTP) -> Session:
+    """Take an open connection over from the library that opened it."""
+    transport = cast("asyncio.Transport", client.transport)  # uvloop's are of no class of asyncio's
+    return Session(
+        transport, pipelines=client.supports_extension("pipelining"),
+        takes_utf8=client.supports_extension("smtputf8"), patience=COMMAND_SECONDS,
+    )  # fmt: skip
+
+
+async def _quit(session: Session) -> None:
     with contextlib.suppress(SMTPException, OSError):
-        await client.quit(timeout=2.0)  # politeness only
-    client.close()
+        await session.quit(QUIT_SECONDS)
+    session.close()
 
 
 def _why(error: BaseException) -> str:

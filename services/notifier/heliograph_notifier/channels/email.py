@@ -1,6 +1,6 @@
 """E-mail: one recipient a message, and the server's answer in this project's words."""
 
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPSenderRefused, SMTPServerDisconnected
+from aiosmtplib import SMTPException, SMTPResponseException, SMTPSenderRefused, SMTPServerDisconnected
 from typing_extensions import override
 
 from heliograph.channels import Channel, ChannelContext, Notice, OutcomeUnknown, Refused, SendError, TryLater
@@ -10,6 +10,7 @@ from heliograph.notices.model import Delivery, Policy
 from heliograph.storage import Files
 from heliograph_notifier.channels.connections import BusyError, Connections, NoConnectionError, Server
 from heliograph_notifier.channels.message import AddressError, Composer
+from heliograph_notifier.channels.session import Session
 
 # Codes by which a server speaks of itself or of the connection rather than of the message: 421 closing the channel,
 # 454 temporary authentication failure or too many logins (RFC 5321, RFC 4954).
@@ -70,8 +71,8 @@ class EmailChannel(Channel):
             raise TryLater(_words(error)) from error
 
     async def _transact(self, recipient: str, message: bytes, *, asked: bool) -> str:
-        async with self._connections.lend(asked=asked) as client:
-            return await _hand_over(client, self._composer.envelope_sender, recipient, message)
+        async with self._connections.lend(asked=asked) as session:
+            return await _hand_over(session, self._composer.envelope_sender, recipient, message)
 
     @override
     async def close(self) -> None:
@@ -85,18 +86,13 @@ class EmailChannel(Channel):
             return None  # removed since; the mail says the rest
 
 
-async def _hand_over(client: SMTP, sender: str, recipient: str, message: bytes) -> str:
+async def _hand_over(session: Session, sender: str, recipient: str, message: bytes) -> str:
     """Run one mail transaction; once the message is on its way, anything but an answer leaves its fate unknown."""
-    if recipient.isascii():
-        await client.mail(sender)
-        await client.rcpt(recipient)
-    elif client.supports_extension("smtputf8"):
-        await client.mail(sender, options=["SMTPUTF8"], encoding="utf-8")
-        await client.rcpt(recipient, encoding="utf-8")
-    else:
+    if not (recipient.isascii() or session.takes_utf8):
         raise Refused("the mail server takes no address with letters beyond ASCII")
+    await session.begin(sender, recipient)
     try:
-        answer = await client.data(message)
+        answer = await session.finish(message)
     except SMTPResponseException:
         raise
     except (SMTPException, OSError) as error:

@@ -1,7 +1,7 @@
 """The templates of mails: those that ship, and before them those that a site has in a folder of its own."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from jinja2 import (
     select_autoescape,
 )
 
+from heliograph.channels import Row
 from heliograph.notices.model import Occasion, Policy, SubjectKind
 
 _WHEN_UNKNOWN = "when_unknown"
@@ -41,7 +42,8 @@ class Templates:
     def __init__(self, folder: Path | None) -> None:
         shipped = PackageLoader("heliograph_notifier")
         named = PrefixLoader({"shipped": shipped}, delimiter=":")
-        self._shipped = _environment(ChoiceLoader([shipped, named]))
+        self._shipped = _environment(ChoiceLoader([shipped, named]), auto_reload=False)
+        self._ships = frozenset(shipped.list_templates())
         self._site = _environment(ChoiceLoader([FileSystemLoader(folder), named])) if folder else None
         self._folder = folder or Path()
         self._failing: set[str] = set()
@@ -76,7 +78,8 @@ class Templates:
                 if found is not None:
                     self._failing.discard(name)
                     return found
-        return next((found for name in general if (found := _read(self._shipped, name, read)) is not None), None)
+        ships = (read(self._shipped, name) for name in general if name in self._ships)
+        return next((found for found in ships if found is not None), None)
 
     def _complain(self, name: str, error: Exception) -> None:
         if name not in self._failing:
@@ -105,12 +108,18 @@ class _Unknown(StrictUndefined):
         return f"{kind.__name__.lower()}.{self._undefined_name} is unknown"
 
 
-def _environment(loader: BaseLoader) -> Environment:
+def _environment(loader: BaseLoader, *, auto_reload: bool = True) -> Environment:
     """Return an environment in which an undefined name is an error rather than a gap, and HTML escapes its values."""
-    return Environment(
-        loader=loader, undefined=_Unknown, trim_blocks=True, lstrip_blocks=True,
+    environment = Environment(
+        loader=loader, undefined=_Unknown, trim_blocks=True, lstrip_blocks=True, auto_reload=auto_reload,
         autoescape=select_autoescape(["html"], default=False),
     )  # fmt: skip
+    environment.filters["longest_name"] = _longest_name
+    return environment
+
+
+def _longest_name(rows: Iterable[Row]) -> int:
+    return max(len(name) for name, _ in rows)
 
 
 def _read(among: Environment, name: str, read: Callable[[Environment, str], _Found | None]) -> _Found | None:

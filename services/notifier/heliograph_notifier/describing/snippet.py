@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from heliograph.jobs.model import Job
+from heliograph.masking import MASK
 from heliograph_notifier.readable import gives_access, is_secret_name
 
 MOST_PARAMETERS = 4_000  # bytes of JSON; more would bury what the mail says, and the job's page has it
@@ -18,7 +19,8 @@ _DEFAULTS = {"priority": 0, "max_attempts": 3}  # of a submission, as its wire m
 def snippet(job: Job, url: str) -> str | None:
     """Return a program that submits the job's request again; None where the request is no object, or too large.
 
-    What looks like a secret is left out, and a comment stands in its place.
+    What looks like a secret is left out, and a comment stands in its place. For a secret parameter there are dots,
+    which cannot be sent, and a comment that asks for it.
     """
     if not isinstance(job.parameters, dict) or not _is_small(job.parameters):
         return None
@@ -78,7 +80,10 @@ def _value(value: Any, level: int, label: str) -> Iterator[str]:
 
 def _entry(name: str | int, value: Any, level: int) -> Iterator[str]:
     indent = _STEP * level
-    if isinstance(name, str) and gives_access(name):
+    if value == MASK and not (isinstance(name, str) and gives_access(name)):
+        label = f"{_quoted(name)}: " if isinstance(name, str) else ""
+        yield f"{indent}{label}...,  # a secret: put yours in place of the dots"
+    elif isinstance(name, str) and gives_access(name):
         yield f"{indent}# an entry is left out: its name looks like a secret"
     elif (isinstance(name, str) and is_secret_name(name)) or (isinstance(value, str) and gives_access(value)):
         called = _quoted(name) if isinstance(name, str) else f"item {name}"
@@ -96,7 +101,7 @@ def _has_secret(value: Any) -> bool:
         case list():
             return any(map(_has_secret, value))
         case str():
-            return gives_access(value)
+            return value == MASK or gives_access(value)
         case _:
             return False
 

@@ -5,14 +5,13 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from heliograph.keys import OptionalKeys
 from heliograph.notices.addresses import is_matrix_user
-from heliograph.settings import ServiceSettings
+from heliograph.settings import SealSettings
 from heliograph_notifier.recipients import Defaults
 from heliograph_notifier.settings.words import Words
 
 
-class MatrixSettings(ServiceSettings):
+class MatrixSettings(SealSettings):
     """How Matrix is reached. The defaults of notification claims keep the platform's own names."""
 
     matrix_homeserver: str | None = Field(
@@ -45,12 +44,6 @@ class MatrixSettings(ServiceSettings):
     matrix_message_sending_job_failed: bool = Field(default=True, description="Tell a failure by default")
     matrix_lease_seconds: float = Field(
         default=15.0, ge=1, description="After this, an account whose notifier fell silent is taken over by another"
-    )
-    seal_keys: OptionalKeys = Field(
-        default=None,
-        repr=False,
-        description="keys that seal secrets in the database, such as the Matrix device; written as the signing keys "
-        "are; make one with: openssl rand -hex 32",
     )
 
     @field_validator("matrix_user")

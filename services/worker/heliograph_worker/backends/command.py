@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ Template = Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)], Fiel
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 _OUTPUT = {"exit-code": Output.LOG, "stdout-json": Output.RESULT, "stdout-text": Output.BOTH}
 ParameterName = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+# What the loader, shells and interpreters take for code, or for the place of some.
+_CODE = re.compile(r"(LD|DYLD|BASH|NODE|JAVA|JDK|GIT|R)_.*|(PYTHON|PERL|RUBY).*|(CLASS)?PATH|ENV|IFS|SHELL|HOME")
 
 
 class CommandTable(Table):
@@ -31,6 +35,7 @@ class CommandTable(Table):
 
     argv: tuple[Template, ...] = Field(min_length=1)
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
+    environment: dict[VariableName, ParameterName] = Field(default_factory=dict)
     result: Literal["exit-code", "stdout-json", "stdout-text"] = "exit-code"
     artifacts: tuple[str, ...] = ()
     usage_codes: tuple[ExitCode, ...] = ()
@@ -64,8 +69,12 @@ def make(name: str, table: CommandTable) -> Backend:
     assert model
 
     def run(parameters: BaseModel, job: JobContext) -> object:
-        argv = [program, *render(groups[1:], parameters.model_dump(by_alias=True))]
-        ended = run_program(argv, job.scratch, output=_OUTPUT[table.result], called=table_program(table))
+        values = parameters.model_dump(by_alias=True)
+        argv = [program, *render(groups[1:], values)]
+        variables = {variable: values[name] for variable, name in table.environment.items() if values[name] is not None}
+        ended = run_program(
+            argv, job.scratch, output=_OUTPUT[table.result], called=table_program(table), variables=variables
+        )
         _keep(table.artifacts, job)
         return _result(ended, table)
 
@@ -114,9 +123,20 @@ def _misuse(table: CommandTable, groups: tuple[Group, ...]) -> Iterator[str]:
             yield f"argv: {{{placeholder.name}}} is no parameter; declare it in the table's parameters"
         elif placeholder.flag is not None and not isinstance(parameter, Boolean):
             yield f"argv: {{{placeholder.name}?{placeholder.flag}}} asks for a boolean parameter"
+        elif _is_secret(parameter):
+            yield (
+                f"argv: {{{placeholder.name}}} is secret, and everybody on a host can read the arguments of its "
+                "programs; hand it over in a variable, which the table's environment names"
+            )
         used.add(placeholder.name)
+    yield from _misused_variables(table)
+    used |= set(table.environment.values())
     if groups and all(group.arguments for group in groups):  # one that cannot be read may have had the placeholder
-        yield from (f"parameters.{name}: stands nowhere in argv" for name in sorted(table.parameters.keys() - used))
+        unused = {name: table.parameters[name] for name in sorted(table.parameters.keys() - used)}
+        yield from (
+            f"parameters.{name}: stands nowhere in {'environment' if _is_secret(each) else 'argv'}"
+            for name, each in unused.items()
+        )
     free = {
         name
         for name, each in table.parameters.items()
@@ -126,6 +146,21 @@ def _misuse(table: CommandTable, groups: tuple[Group, ...]) -> Iterator[str]:
     yield from (exposure.told() for exposure in find_exposures(groups, free, optional))
     if both := set(table.usage_codes) & set(table.transient_codes):
         yield f"transient_codes: {min(both)} is one of the usage_codes as well"
+
+
+def _is_secret(parameter: Parameter) -> bool:
+    return isinstance(parameter, Text) and parameter.secret
+
+
+def _misused_variables(table: CommandTable) -> Iterator[str]:
+    for variable, name in table.environment.items():
+        parameter = table.parameters.get(name)
+        if parameter is None:
+            yield f"environment.{variable}: {name} is no parameter; declare it in the table's parameters"
+        elif not _is_secret(parameter):
+            yield f"environment.{variable}: {name} is no secret text; other parameters stand in argv"
+        if _CODE.fullmatch(variable.upper()):
+            yield f"environment.{variable}: a caller's text would be code there, or choose what is run"
 
 
 def _result(ended: Ended, table: CommandTable) -> Any:

@@ -21,6 +21,7 @@ from heliograph_worker.backends.mistakes import words_of
 
 _NO_DASH = r"^([^\x00-][^\x00]*)?$"  # a text that begins with a dash would be read as an option
 _ANY_TEXT = r"^[^\x00]*$"  # no argument of a program holds a NUL
+_SECRET: dict[str, Any] = {"writeOnly": True, "format": "password"}  # as Pydantic writes a SecretStr
 _LONGEST_TEXT = 100_000  # characters; Linux takes 128 KiB in one argument
 
 
@@ -41,19 +42,27 @@ class Text(_Parameter):
     pattern: str | None = None  # of the whole text
     choices: tuple[str, ...] | None = Field(default=None, min_length=1)
     may_start_with_dash: bool = False
+    secret: bool = False  # sealed where it is stored, and handed over in a variable
     default: str | None = None
 
     @model_validator(mode="after")
     def _one_rule(self) -> "Text":
         if self.choices and self.model_fields_set & {"pattern", "max_length", "may_start_with_dash"}:
             raise ValueError("choices: stand alone, without pattern, max_length or may_start_with_dash")
+        if self.secret and (self.choices or self.default is not None):
+            raise ValueError("secret: has neither choices nor a default, which anybody can read in the schema")
         return self
 
     def annotation(self) -> Any:
         """Return the type of the model's field."""
+        if self.secret:
+            return Annotated[self._plain(), Field(json_schema_extra=_SECRET)]
+        return self._plain()
+
+    def _plain(self) -> Any:
         if self.choices:
             return Literal[self.choices]
-        base = _ANY_TEXT if self.may_start_with_dash else _NO_DASH
+        base = _ANY_TEXT if self.may_start_with_dash or self.secret else _NO_DASH  # no secret stands in an argument
         if self.pattern is None:
             return Annotated[str, Field(max_length=self.max_length, pattern=base)]
         whole = Field(max_length=self.max_length, pattern=f"^(?:{self.pattern})$")

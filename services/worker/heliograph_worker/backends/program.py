@@ -1,16 +1,20 @@
 """Running a program for a job: what it says goes to the job's log as it comes, and how it ended is returned."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from heliograph.backends import Cancelled, FatalError, UsageError
@@ -20,7 +24,8 @@ from heliograph.backends.result import MAX_BYTES
 _PIECE = 64 * 1024
 _TAIL = 4096  # bytes of standard error that are looked at for its last line
 _LONGEST_LINE = 500  # characters of it in a message
-_LAST_WORDS_SECONDS = 1.0  # for output to arrive once the program has ended; what it left running may hold it open
+_LAST_WORDS_SECONDS = 1.0  # for a stream to end once the program has; what that left running may hold it open
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class _Pump:
         self._tail = tail
         self.kept = bytearray()
         self.total = 0
+        self._done = 0  # bytes that are kept and told
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -71,13 +77,28 @@ class _Pump:
                     self.kept = (self.kept + piece)[-self._keeps :]
                 elif self.total <= self._keeps:
                     self.kept += piece
+                self._done += len(piece)
 
     def finish(self) -> None:
+        """Wait for all that the program wrote, however long a busy machine takes, and a moment for the stream's end."""
+        written = self.total + self._waiting()
+        while self._thread.is_alive() and self._done < written:
+            self._thread.join(_LOOK_SECONDS)
         self._thread.join(_LAST_WORDS_SECONDS)
 
+    def _waiting(self) -> int:
+        """Return how many bytes lie in the pipe."""
+        count = array("i", [0])
+        with suppress(OSError, ValueError):  # it is closed: nothing is left
+            fcntl.ioctl(self._stream.fileno(), termios.FIONREAD, count)
+        return count[0]
 
-def run_program(argv: Sequence[str], folder: Path, *, output: Output = Output.LOG, called: str | None = None) -> Ended:
-    """Run a program in ``folder`` and wait for its end.
+
+def run_program(
+    argv: Sequence[str], folder: Path, *, output: Output = Output.LOG, called: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Ended:  # fmt: skip
+    """Run a program in ``folder``, with these variables besides this process's own, and wait for its end.
 
     A signal that stops the job reaches the program as well: this waits for it to clean up, until both are killed.
 
@@ -91,7 +112,7 @@ def run_program(argv: Sequence[str], folder: Path, *, output: Output = Output.LO
     called = called or Path(argv[0]).name
     errors = captured = None
     try:
-        process = _start(argv, folder, called, captures=output is not Output.LOG)
+        process = _start(argv, folder, called, variables, captures=output is not Output.LOG)
         assert process.stderr
         errors = _Pump(process.stderr, keeps=_TAIL, to_log=True, tail=True)
         if process.stdout:
@@ -107,10 +128,15 @@ def run_program(argv: Sequence[str], folder: Path, *, output: Output = Output.LO
     return Ended(called, code, _last_line(bytes(errors.kept)), kept, is_too_long)
 
 
-def _start(argv: Sequence[str], folder: Path, called: str, *, captures: bool) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], folder: Path, called: str, variables: Mapping[str, str], *, captures: bool
+) -> subprocess.Popen[bytes]:
     output = subprocess.PIPE if captures else None
+    environment = {**os.environ, **variables} if variables else None
     try:
-        return subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE)  # noqa: S603 - the program is the operator's choice, and no shell reads its arguments
+        return subprocess.Popen(  # noqa: S603 - the program is the operator's choice, and no shell reads its arguments
+            argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE
+        )
     except OSError as error:
         if error.errno == errno.E2BIG:
             raise UsageError("the parameters are longer than a program's arguments may be") from None

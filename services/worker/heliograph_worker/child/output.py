@@ -24,6 +24,13 @@ class Output:
         os.dup2(pipe, 2)
         os.close(pipe)
 
+    def silence(self) -> None:
+        """Say nothing outside of jobs from now on: a thread that a job leaves behind goes on where nobody masks."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for own in self._own:
+            os.dup2(nowhere, own)
+        os.close(nowhere)
+
     def restore(self) -> bool:
         """Flush all into the pipe and let go of it; return whether a next job finds its streams as they should be."""
         intact = (sys.stdout, sys.stderr) == self._streams and not any(stream.closed for stream in self._streams)

@@ -52,6 +52,8 @@ def serve(control: int, memory_limit: int) -> None:
             run, pipe = channel.receive_run()
         except (EOFError, ConnectionResetError):
             return
+        if run.has_secrets:
+            output.silence()
         output.divert(pipe)
         surroundings = Surroundings()
         verdict = _run(run, channel, stopping, surroundings)

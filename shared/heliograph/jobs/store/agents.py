@@ -15,7 +15,7 @@ from heliograph.jobs.model import Job
 from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import apply_change
 from heliograph.jobs.store.changes import ChangePlan, to
-from heliograph.jobs.store.claims import Finish, Progress, finishing
+from heliograph.jobs.store.claims import DEADLINE, Finish, Progress, finishing
 from heliograph.jobs.store.documents import to_job
 from heliograph.jobs.store.expressions import NOW, Expression, after, literal
 from heliograph.jobs.store.indexes import JOBS
@@ -36,6 +36,11 @@ def request_word(request: str, number: int) -> str:
     return f"{request}{_SEPARATOR}{number:03}"
 
 
+def rank(job: Job) -> tuple[int, str]:
+    """Return what orders the jobs of a claim: by priority, then age."""
+    return -job.priority, job.id
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A report as it was sent: the token of the lease under which it was, and the digest of what it said."""
@@ -54,10 +59,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a holder is told: until when the lease is theirs (None: until they end it), and whether to stop."""
+    """What a holder is told: until when the lease is theirs (None: until they end it), and whether to stop.
+
+    At ``deadline`` the time of the job is over, however often the lease is renewed; None: it has no limit.
+    """
 
     until: datetime | None
     cancel_requested: bool
+    deadline: datetime | None
 
 
 class AgentStore:
@@ -67,11 +76,11 @@ class AgentStore:
         self._jobs = database.collection(JOBS)
 
     async def claimed_under(self, request: str) -> list[Job]:
-        """Return the jobs that are held under the words of one claim (``request_word``), in the order of those."""
+        """Return the jobs that are held under the words of one claim (``request_word``), by rank."""
         words = {"$gte": request_word(request, 0), "$lt": request + _BEYOND}
         with translated():
             found = self._jobs.find({"lease.request": words, "state": {"$in": list(HELD)}}, VIEW)
-            return [to_job(document) async for document in found.sort("lease.request", 1)]
+            return sorted([to_job(document) async for document in found], key=rank)
 
     async def standing(self, identifier: str, scope: Scope = EVERYTHING) -> Standing:
         """Return a job of a pull queue; ``NotFoundError`` where there is none within the scope."""
@@ -83,8 +92,8 @@ class AgentStore:
         return Standing(to_job(found), Report(reported["token"], reported["digest"]) if reported else None)
 
     async def begin(self, identifier: str, token: str, progress: Progress, by: str) -> Job | None:
-        """Let a claimed job be running; None where it is not, or not under this lease."""
-        renewed = {"$mergeObjects": ["$lease", {"until": _RENEWED}]}
+        """Let a claimed job be running, its time counted from now; None where it is not, or not under this lease."""
+        renewed = {"$mergeObjects": ["$lease", {"until": _RENEWED, "deadline": DEADLINE}]}
         fields = {"started_at": NOW, "lease": renewed, **_values(progress)}
         where = {**_held(identifier, token), "state": State.CLAIMED.value}
         return await self._change(where, ChangePlan(by, to(State.RUNNING), fields))
@@ -113,12 +122,14 @@ class AgentStore:
         """Renew a lease on a job within a scope; None where it is lost."""
         where = {**_held(identifier, token), **within(scope)}
         seen = {"$cond": [{"$eq": ["$lease.ms", None]}, NOW, "$updated_at"]}  # of a lease without end, the only sign
-        wanted = {"lease.until": 1, "cancel_requested": 1}
+        wanted = {"lease.until": 1, "lease.deadline": 1, "cancel_requested": 1}
         with translated():
             found = await self._jobs.find_one_and_update(
                 where, [{"$set": {"lease.until": _RENEWED, "updated_at": seen}}], wanted, return_document=True
             )
-        return Beat(found["lease"]["until"], found["cancel_requested"]) if found else None
+        if found is None:
+            return None
+        return Beat(found["lease"]["until"], found["cancel_requested"], found["lease"].get("deadline"))
 
     async def _change(self, where: Mapping[str, Any], plan: ChangePlan) -> Job | None:
         changed = await apply_change(self._jobs, where, plan)

@@ -17,13 +17,13 @@ from heliograph.ids import new_token
 from heliograph.jobs.limits import Limits
 from heliograph.jobs.model import Artifact, Job, JobError, Lease
 from heliograph.jobs.states import HELD, State
-from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
+from heliograph.jobs.store.apply import PAUSE_SECONDS, WITHOUT_SECRETS, apply_change
 from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, Target, end_or_requeue, to
-from heliograph.jobs.store.documents import artifact_document, error_document, to_job
+from heliograph.jobs.store.documents import artifact_document, error_document, to_claimed
 from heliograph.jobs.store.doubts import Doubts
 from heliograph.jobs.store.expressions import NOW, REMOVE, TARGET, after, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
-from heliograph.jobs.store.jobs import VIEW
+from heliograph.jobs.store.jobs import CLAIMED_VIEW
 from heliograph.jobs.store.lanes import BY_RANK, Lanes, waiting
 from heliograph.json_text import json_text
 from heliograph.storage import (
@@ -44,6 +44,8 @@ NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
 # operation: one change of state alone takes 1 ms, and 0.3 ms among 32.
 PACE_SECONDS = 0.02
 MOST_AT_ONCE = 64
+# When the time of a job that an agent begins now is over; a worker watches over its own.
+DEADLINE = when({"$gt": ["$timeout_seconds", 0]}, after({"$multiply": ["$timeout_seconds", 1000]}), REMOVE)
 _CLAIM_TRIES = 8  # each loses to somebody else's claim from a limited queue in the same milliseconds
 
 
@@ -128,7 +130,7 @@ class ClaimStore:
             A held job was claimed under this ``request`` already.
         """
         token = new_token()
-        claiming = partial(_claiming, holder, lease, into, request=request, is_last=is_last, token=token)
+        claiming = partial(claim_plan, holder, lease, into, request=request, is_last=is_last, token=token)
         try:
             return await self._claim(queues, limits, below, claiming)
         except StoreUnavailableError:
@@ -183,7 +185,7 @@ class ClaimStore:
             job = await self.claim(queues, holder, lease)
             return [job] if job else []
         with translated():
-            found = await self._jobs.find(waiting(queues), VIEW).sort(BY_RANK).limit(most).to_list(most)
+            found = await self._jobs.find(waiting(queues), CLAIMED_VIEW).sort(BY_RANK).limit(most).to_list(most)
         taken: Counter[str] = Counter()
         plain = []
         for document in found:
@@ -210,7 +212,7 @@ class ClaimStore:
     async def _take_seen(self, document: Document, holder: str, lease: timedelta) -> Job | None:
         """Take a job that nobody has changed since it was read."""
         token = new_token()
-        plan = _claiming(holder, lease, State.RUNNING, token=token)
+        plan = claim_plan(holder, lease, State.RUNNING, token=token)
         where = {"_id": document["_id"], "state": State.QUEUED.value, "due": True, "seq": document["seq"],
                  "cancel_requested": False}  # fmt: skip
         if "start_before" in document:
@@ -224,14 +226,16 @@ class ClaimStore:
             raise
         now = datetime.now(UTC)
         return replace(
-            to_job(document), state=State.RUNNING, seq=document["seq"] + 1, attempt=document["attempt"] + 1,
+            to_claimed(document), state=State.RUNNING, seq=document["seq"] + 1, attempt=document["attempt"] + 1,
             lease=Lease(holder, token, now + lease), started_at=now, updated_at=now, message=None,
             begun_before="started_at" in document,
         )  # fmt: skip
 
     async def _take(self, where: Mapping[str, Any], plan: ChangePlan) -> Job | None:
-        claimed = await apply_change(self._jobs, where, plan, sort=BY_RANK)
-        return to_job(claimed) if claimed else None
+        begins = State.RUNNING in plan.target.states  # what is handed to an agent has no secrets
+        view = None if begins else WITHOUT_SECRETS
+        claimed = await apply_change(self._jobs, where, plan, sort=BY_RANK, view=view)
+        return to_claimed(claimed) if claimed else None
 
     async def report(self, identifier: str, token: str, progress: Progress) -> bool:
         """Overwrite where a job stands. No change of state: it leaves no history. Returns whether the lease holds."""
@@ -290,7 +294,7 @@ def _is_limited(limits: Limits | None) -> bool:
     return limits is not None and (limits.total is not None or limits.per_owner is not None)
 
 
-def _claiming(
+def claim_plan(
     holder: str,
     lease: timedelta | None,
     into: State,
@@ -309,6 +313,8 @@ def _claiming(
     }  # fmt: skip
     if request is not None:
         lease_field["request"] = literal(request)
+    if into is State.CLAIMED:
+        lease_field["deadline"] = DEADLINE
     fields = {
         "attempt": {"$add": ["$attempt", when(begins, 1, 0)]},
         "lease": when(begins, lease_field, REMOVE),

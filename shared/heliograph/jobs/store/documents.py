@@ -1,6 +1,7 @@
 """Between stored documents and values. Parameters and results are kept as JSON text and never queried."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ def new_document(job: NewJob, now: datetime) -> Document:
         "notices_due": [{"seq": 1, "at": now}] if told else [],
     }  # fmt: skip
     for name in ("backend", "name", "group", "parent", "not_before", "start_before", "timeout_seconds", "handler",
-                 "traceparent", "identity"):  # fmt: skip
+                 "traceparent", "identity", "secrets"):  # fmt: skip
         value = getattr(job, name)
         if value is not None:
             document[name] = to_millisecond(value) if isinstance(value, datetime) else value
@@ -73,10 +74,15 @@ def to_job(document: Mapping[str, Any]) -> Job:
         after=tuple(document.get("after", ())), waits_for=tuple(document.get("waits_for", ())),
         begun_before=document.get("begun_before", False),
         roles=tuple(document.get("roles", ())), remembered=orjson.loads(document.get("remembered", "{}")),
-        lease=Lease(lease["holder"], lease["token"], lease["until"]) if lease else None,
+        lease=Lease(lease["holder"], lease["token"], lease["until"], lease.get("deadline")) if lease else None,
         history=tuple(to_change(entry) for entry in document.get("history", ())),
         **{name: document.get(name) for name in _OPTIONAL},
     )  # fmt: skip
+
+
+def to_claimed(document: Mapping[str, Any]) -> Job:
+    """Read a job for the worker that claimed it: with its secrets, sealed, which nobody else is to see."""
+    return replace(to_job(document), secrets=document.get("secrets"))
 
 
 def to_change(entry: Mapping[str, Any]) -> Change:

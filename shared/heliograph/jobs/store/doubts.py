@@ -4,8 +4,8 @@ import time
 
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
-from heliograph.jobs.store.documents import to_job
-from heliograph.jobs.store.jobs import VIEW
+from heliograph.jobs.store.documents import to_claimed
+from heliograph.jobs.store.jobs import CLAIMED_VIEW
 from heliograph.storage import Collection
 from heliograph.storage.errors import translated
 
@@ -33,9 +33,9 @@ class Doubts:
         with translated():
             found = await self._jobs.find(
                 {"lease.until": {"$exists": True}, "lease.token": {"$in": list(self._tokens)},
-                 "state": State.RUNNING.value}, VIEW,
+                 "state": State.RUNNING.value}, CLAIMED_VIEW,
             ).to_list(MOST_KEPT)  # fmt: skip
-        jobs = [to_job(document) for document in found]
+        jobs = [to_claimed(document) for document in found]
         ours = {job.lease.token for job in jobs if job.lease}
         oldest = time.monotonic() - KEPT_SECONDS
         self._tokens = {token: at for token, at in self._tokens.items() if token not in ours and at > oldest}

@@ -26,6 +26,8 @@ INDEXES = (
         {"partialFilterExpression": {**_QUEUED, "start_before": {"$exists": True}}},
     ),
     Index("lease", (("lease.until", 1),), {"partialFilterExpression": {"lease.until": {"$exists": True}}}),
+    # What an agent holds whose time is limited; of 5,000 with time left the reconciler reads none.
+    Index("deadline", (("lease.deadline", 1),), {"partialFilterExpression": {"lease.deadline": {"$exists": True}}}),
     Index("outbox", (("outbox.at", 1),), {"partialFilterExpression": {"outbox.0": {"$exists": True}}}),
     Index("notices", (("notices_due.at", 1),), {"partialFilterExpression": {"notices_due.0": {"$exists": True}}}),
     Index(

@@ -10,7 +10,7 @@ from heliograph.errors import ConflictError, NotFoundError
 from heliograph.identity.identity import EVERYTHING, Scope
 from heliograph.jobs.model import Job, NewJob
 from heliograph.jobs.states import HELD, OVER, State, sources
-from heliograph.jobs.store.apply import PAUSE_SECONDS, apply_change
+from heliograph.jobs.store.apply import PAUSE_SECONDS, WITHOUT_SECRETS, apply_change
 from heliograph.jobs.store.changes import CANCELLED, ChangePlan, reopening, to
 from heliograph.jobs.store.documents import new_document, to_job, to_millisecond
 from heliograph.jobs.store.expressions import literal
@@ -18,8 +18,10 @@ from heliograph.jobs.store.indexes import JOBS
 from heliograph.storage import Batcher, Database, DuplicateError, Encoded, StoreUnavailableError, encoded, insert_each
 from heliograph.storage.errors import translated
 
-# A view of a job leaves out what grows: its history and what is still to be told.
-VIEW = {"history": 0, "outbox": 0, "notices_due": 0}
+# What a worker reads leaves out what grows: its history and what is still to be told. All others' view of a job leaves
+# out its sealed secrets as well.
+CLAIMED_VIEW = {"history": 0, "outbox": 0, "notices_due": 0}
+VIEW = {**CLAIMED_VIEW, **WITHOUT_SECRETS}
 _CANCEL_TRIES = 5  # each loses only to a change of state in the same millisecond
 
 
@@ -83,7 +85,7 @@ class JobStore:
     async def with_history(self, identifier: str, scope: Scope = EVERYTHING) -> Job:
         """Return a job with its history (the last 200 changes of state)."""
         with translated():
-            found = await self._jobs.find_one({"_id": identifier, **within(scope)})
+            found = await self._jobs.find_one({"_id": identifier, **within(scope)}, WITHOUT_SECRETS)
         if found is None:
             raise NotFoundError(f"there is no job {identifier}")
         return to_job(found)
@@ -91,7 +93,7 @@ class JobStore:
     async def several_with_history(self, identifiers: Iterable[str]) -> dict[str, Job]:
         """Return those of these jobs that there are, by id, with their history."""
         with translated():
-            found = self._jobs.find({"_id": {"$in": list(identifiers)}})
+            found = self._jobs.find({"_id": {"$in": list(identifiers)}}, WITHOUT_SECRETS)
             return {document["_id"]: to_job(document) async for document in found}
 
     async def cancel(self, identifier: str, by: str) -> Job:

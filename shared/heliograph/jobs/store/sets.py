@@ -48,7 +48,8 @@ class SetStore:
             ]).to_list(None)  # fmt: skip
             if not rows:
                 raise NotFoundError(f"there is no job of the group {name}")
-            first: Document | None = await self._jobs.find_one({"_id": min(row["first"] for row in rows)})
+            earliest = {"_id": min(row["first"] for row in rows)}
+            first: Document | None = await self._jobs.find_one(earliest, {"created_at": 1})
         tally = Tally({State(row["_id"]): row["count"] for row in rows})
         if first is None:  # removed in between, as the first of a group is when it was kept long enough
             return await self.group(name, scope)

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from heliograph.backends.failures import ran_too_long
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ACTIVE, HELD, OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
-from heliograph.jobs.store.changes import EXPIRED, ChangePlan, end_or_requeue, to
-from heliograph.jobs.store.expressions import NOW, Expression, is_past, literal
+from heliograph.jobs.store.changes import CANCELLED, EXPIRED, ChangePlan, Target, end_or_requeue, to
+from heliograph.jobs.store.documents import error_document
+from heliograph.jobs.store.expressions import IS_CANCELLED, NOW, REMOVE, Expression, is_past, literal, when
 from heliograph.jobs.store.indexes import JOBS
 from heliograph.notices.indexes import DELIVERIES
 from heliograph.notices.model import OPEN, Subject
@@ -17,6 +19,12 @@ from heliograph.storage.errors import translated
 
 BATCH = 100
 BY = "reconciler"
+# How long an agent has to report after an outage of ours before its job is called overdue: the length of its lease, in
+# which it shows itself anyway, but no longer than the usual one. A service that is restarted every day would never have
+# been there for a lease of a week.
+GRACE_WITHOUT_LEASE = timedelta(seconds=30)
+LONGEST_GRACE = timedelta(minutes=5)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,15 @@ class LostLease:
 
     job: str
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """A job that an agent, under the lease of this token, holds for longer than its ``limit``."""
+
+    job: str
+    token: str
+    limit: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,32 @@ class UpkeepStore:
         }  # fmt: skip
         return await apply_change(self._jobs, where, ChangePlan(BY, target, fields)) is not None
 
+    async def overruns(self, connected_for: timedelta = timedelta.max) -> list[Overrun]:
+        """Return jobs that agents hold beyond their deadline, as far as ``connected_for`` gave them time to report."""
+        where = {"lease.deadline": {"$type": "date"}, "$expr": _is_overdue(connected_for)}
+        with translated():
+            found = await self._jobs.find(where, {"lease.token": 1, "timeout_seconds": 1}).limit(BATCH).to_list(BATCH)
+        return [
+            Overrun(document["_id"], document["lease"]["token"], timedelta(seconds=document["timeout_seconds"]))
+            for document in found
+        ]
+
+    async def end_overrun(self, overrun: Overrun, connected_for: timedelta) -> bool:
+        """End a job whose agent took longer than it may: ``failed``, or ``cancelled`` where somebody wished so.
+
+        Nothing is called overdue before we were connected for long enough: what the agent finished while we were away
+        it could not report.
+        """
+        error = error_document(JobError(ErrorKind.TIMEOUT, ran_too_long(overrun.limit)))
+        choice = when("$cancel_requested", State.CANCELLED.value, State.FAILED.value)
+        fields = {"error": when(IS_CANCELLED, CANCELLED, literal(error)), "stage": REMOVE}
+        where = {
+            "_id": overrun.job, "lease.token": overrun.token, "state": {"$in": list(HELD)},
+            "lease.deadline": {"$type": "date"}, "$expr": _is_overdue(connected_for),
+        }  # fmt: skip
+        plan = ChangePlan(BY, Target((State.FAILED, State.CANCELLED), choice), fields)
+        return await apply_change(self._jobs, where, plan) is not None
+
     async def expired(self) -> AsyncIterator[Expired]:
         """Mark jobs whose time of keeping is over, and yield each; reopening refuses a marked one.
 
@@ -142,5 +185,14 @@ class UpkeepStore:
 
 
 def _is_lost(connected_for: timedelta) -> Expression:
-    connected = literal(int(connected_for / timedelta(milliseconds=1)))
-    return {"$and": [{"$lt": ["$lease.until", NOW]}, {"$lte": ["$lease.ms", connected]}]}
+    return {"$and": [{"$lt": ["$lease.until", NOW]}, {"$lte": ["$lease.ms", _milliseconds(connected_for)]}]}
+
+
+def _is_overdue(connected_for: timedelta) -> Expression:
+    lease = {"$ifNull": ["$lease.ms", _milliseconds(GRACE_WITHOUT_LEASE)]}
+    grace = {"$min": [lease, _milliseconds(LONGEST_GRACE)]}
+    return {"$and": [{"$lt": ["$lease.deadline", NOW]}, {"$lte": [grace, _milliseconds(connected_for)]}]}
+
+
+def _milliseconds(duration: timedelta) -> Expression:
+    return literal(duration // _MILLISECOND)

@@ -10,6 +10,7 @@ const ZONED = {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
   timeZoneName: "short",
 };
+const MASK = "**********"; // what the api shows of a secret
 const OVER = new Set(["done", "failed", "cancelled"]);
 
 const id = decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
@@ -212,7 +213,15 @@ async function download(file, button) {
   }
 }
 
+function holdsMask(value) {
+  return value === MASK || (typeof value === "object" && value !== null && Object.values(value).some(holdsMask));
+}
+
 function askToRepeat() {
+  if (holdsMask(job.parameters)) {
+    say("fault", "The request holds a secret, which is shown to nobody: submit it again with the secret. Who may change this job can also have it run again as it is, with heliograph retry.");
+    return;
+  }
   say("ask-what", `${job.name ?? job.backend ?? job.queue} is submitted once more with the same parameters, under your name.`);
   if ($("ask").open) return;
   $("ask").returnValue = ""; // what Escape leaves as it is

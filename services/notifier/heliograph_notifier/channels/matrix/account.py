@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from heliograph.backoff import Backoff
-from heliograph.channels import Refused, TryLater
+from heliograph.channels import Refused, SendError, TryLater
 from heliograph.storage import StoreUnavailableError
 from heliograph_notifier.channels.matrix.answers import failure
 from heliograph_notifier.channels.matrix.client import Client
@@ -58,6 +58,7 @@ class Account:
         self._allowed = allowed
         self._use: _Use | None = None
         self._synced = asyncio.Event()  # set and replaced by each sync
+        self._patient_until = 0.0  # until then the homeserver takes no message of the account's
 
     @property
     def is_owner(self) -> bool:
@@ -105,16 +106,17 @@ class Account:
             and the account never can encrypt.
         TryLater
             This process does not have the account now, the homeserver is away or asks for patience, or an encrypted
-            room cannot be served now.
+            room cannot be served now. The patience that it asked of one message all others have: none is sent before.
         """
         async with self._speaking() as use:
+            self._be_patient()
             if await self._is_encrypted(use, room):
                 event_type, content = await use.encryption.encrypt(room, event_type, content)
             path = f"/rooms/{quote(room, safe='')}/send/{quote(event_type, safe='')}/{quote(txn, safe='')}"
             await use.tenure.renew()
             answer = await use.client.ask("PUT", path, content)
             if not answer.is_ok:
-                raise failure(answer, self.user)
+                raise self._noted(failure(answer, self.user))
             return answer.value("event_id")
 
     async def is_private(self, room: str) -> bool:
@@ -164,11 +166,13 @@ class Account:
             raise group.exceptions[0] from None
         finally:
             self._use = None
-            with contextlib.suppress(TenureOverError, StoreUnavailableError, KeysTooLargeError, TimeoutError):
-                async with asyncio.timeout(END_SECONDS):
-                    await client.store_keys()
-                    await tenure.keep(since=listener.inbox.since)
-            await client.close()
+            try:
+                with contextlib.suppress(TenureOverError, StoreUnavailableError, KeysTooLargeError, TimeoutError):
+                    async with asyncio.timeout(END_SECONDS):
+                        await client.store_keys()
+                        await tenure.keep(since=listener.inbox.since)
+            finally:  # also where it is cancelled while it ends
+                await client.close()
 
     async def _keep_since(self, tenure: Tenure, inbox: Inbox) -> None:
         kept = inbox.since
@@ -183,6 +187,18 @@ class Account:
         self._use = use
         self._synced.set()
         self._synced = asyncio.Event()
+
+    def _be_patient(self) -> None:
+        """Raise ``TryLater`` while the homeserver wants no messages."""
+        left = self._patient_until - time.monotonic()
+        if left > 0:
+            raise TryLater("the homeserver asked for patience a moment ago", slow_channel=True, after_seconds=left)
+
+    def _noted(self, error: SendError) -> SendError:
+        """Take note of how long the homeserver wants no messages, where it said so."""
+        if isinstance(error, TryLater) and error.slow_channel and error.after_seconds:
+            self._patient_until = max(self._patient_until, time.monotonic() + error.after_seconds)
+        return error
 
     @asynccontextmanager
     async def _speaking(self) -> AsyncIterator["_Use"]:

@@ -123,8 +123,10 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
     async def close(self) -> None:
         """Break what is under way and forget the keys."""
         self._is_closed = True
-        await super().close()
-        self.forget_keys("it is closed")
+        try:
+            await super().close()
+        finally:
+            self.forget_keys("it is closed")
 
     def _handle_decrypt_to_device(self, event: Any) -> Any:
         """Open a message to this device; one that nio stumbles over is left, and the others are opened."""

@@ -1,65 +1,82 @@
-"""What waits to be shown, room by room: of each message the latest alone, and first what is over."""
+"""What waits to be shown: of each message the latest alone, and first what is over or has waited longest."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from heliograph_notifier.channels.matrix.live_messages import Watch
 from heliograph_notifier.channels.matrix.standing import GroupReading, Reading
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a message is to show."""
+
+    watch: Watch
+    reading: Reading | GroupReading
+
+
 class Edits:
-    """A queue for each room; whoever waits keeps their place when there is something newer to show."""
+    """The changes of all rooms. Of one message one change at a time is under way; of a room several may be."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, dict[str, Reading | GroupReading]] = {}
-        self._others: dict[str, dict[str, Reading | GroupReading]] = {}
-        self._turns: dict[str, int] = {}  # the most that waited at a time, until nothing does
+        self._ends: dict[str, Change] = {}
+        self._others: dict[str, Change] = {}
+        self._under_way: dict[str, Change] = {}
+        self._abreast: Counter[str] = Counter()  # changes under way in each room
         self._known: dict[str, str] = {}  # what was taken in last of each message, by its mark
 
+    @property
+    def under_way(self) -> int:
+        """How many are being shown."""
+        return len(self._under_way)
+
     def put(self, watch: Watch, reading: Reading | GroupReading) -> None:
-        """Take in how something stands, unless that is known."""
+        """Take in how something stands, unless that is known; what nobody saw gives its place to it."""
         if self._known.get(watch.id) == reading.mark:
             return
         self._known[watch.id] = reading.mark
         queue, other = (self._ends, self._others) if reading.is_over else (self._others, self._ends)
-        queue.setdefault(watch.room, {})[watch.id] = reading
-        self._take_out(other, watch)
-        waiting = len(self._ends.get(watch.room, ())) + len(self._others.get(watch.room, ()))
-        self._turns[watch.room] = max(self._turns.get(watch.room, 0), waiting)
+        queue[watch.id] = Change(watch, reading)
+        other.pop(watch.id, None)
 
-    def rooms(self) -> Iterator[str]:
-        """Return the rooms in which something waits."""
-        return iter({**self._ends, **self._others})
+    def waiting(self) -> Iterator[Change]:
+        """Yield what can be shown next: not what is of a message that is just being edited."""
+        for queue in (self._ends, self._others):
+            yield from (change for identifier, change in queue.items() if identifier not in self._under_way)
 
-    def turns(self, room: str) -> int:
-        """Return among how many messages a room's time is shared: those that waited at once, until none does.
+    def take(self, is_free: Callable[[Change], bool]) -> Change | None:
+        """Return what is next; it is under way until ``leave``, and waits on unless it is ``done``.
 
-        By how many still wait, the last of twenty would wait three times as long as one alone.
+        The rooms in which the least is under way come first, so that one with a thousand messages keeps none waiting.
         """
-        return self._turns.get(room, 1)
+        found: Change | None = None
+        for change in self.waiting():
+            if is_free(change) and (not found or self._abreast[change.watch.room] < self._abreast[found.watch.room]):
+                found = change
+                if not self._abreast[change.watch.room]:
+                    break
+        if found:
+            self._under_way[found.watch.id] = found
+            self._abreast[found.watch.room] += 1
+        return found
 
-    def first(self, room: str) -> tuple[str, Reading | GroupReading] | None:
-        """Return what is next in a room; it stays until it is ``done``."""
-        for queue in (self._ends, self._others):
-            if waiting := queue.get(room):
-                return next(iter(waiting.items()))
-        return None
+    def leave(self, change: Change) -> None:
+        """Have a change under way no more, whatever came of it."""
+        del self._under_way[change.watch.id]
+        self._abreast[change.watch.room] -= 1
+        if not self._abreast[change.watch.room]:
+            del self._abreast[change.watch.room]
 
-    def done(self, watch: Watch, reading: Reading | GroupReading) -> None:
-        """Take out what was shown, unless there is something newer."""
+    def done(self, change: Change) -> None:
+        """Take out what was shown; where there is something newer, that waits behind what has waited longer."""
+        identifier = change.watch.id
         for queue in (self._ends, self._others):
-            if queue.get(watch.room, {}).get(watch.id) is reading:
-                self._take_out(queue, watch)
+            newer = queue.pop(identifier, None)
+            if newer and newer is not change:
+                queue[identifier] = newer
 
     def forget(self, watch: Watch) -> None:
         """Take out whatever there is of a message."""
-        self._known.pop(watch.id, None)
-        self._take_out(self._ends, watch)
-        self._take_out(self._others, watch)
-
-    def _take_out(self, queue: dict[str, dict[str, Reading | GroupReading]], watch: Watch) -> None:
-        if waiting := queue.get(watch.room):
-            waiting.pop(watch.id, None)
-            if not waiting:
-                del queue[watch.room]
-        if watch.room not in self._ends and watch.room not in self._others:
-            self._turns.pop(watch.room, None)
+        for kept in (self._known, self._ends, self._others):
+            kept.pop(watch.id, None)

@@ -8,15 +8,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
-from heliograph.abreast import abreast
 from heliograph.channels import Refused, TryLater
 from heliograph.storage import StoreUnavailableError
 from heliograph_notifier.channels.matrix.content import Text, edit, transaction
-from heliograph_notifier.channels.matrix.edits import Edits
+from heliograph_notifier.channels.matrix.edits import Change, Edits
 from heliograph_notifier.channels.matrix.live_messages import LiveMessages, Watch
 from heliograph_notifier.channels.matrix.news import News
 from heliograph_notifier.channels.matrix.pace import Pace
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-_ABREAST = 4
+_ABREAST = 4  # edits under way, also in one room
 _AFTER_NOTICES_SECONDS = 1.0  # what a homeserver slowed down goes to the notices first
 _REST_SECONDS = 5.0  # where nobody said for how long
-_LEAST_SECONDS = 0.005  # between two rounds; where many wait in one room it comes on top of each edit
-_SHARE = 5  # looking takes at most a fifth of the time, however much there is to look at
-_PATIENCE_SECONDS = 1.0  # so long a round waits for notices that are under way
+_LEAST_SECONDS = 0.005  # between two looks at what waits
+_SHARE = 2  # looking takes at most half of the time, however much there is to look at
+_PATIENCE_SECONDS = 1.0  # so long edits wait for notices that are under way; then they go one after the other
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Editor:
@@ -44,14 +45,15 @@ class Editor:
         self._news = news
         self._pace = pace
         self._watches: dict[str, Watch] = {}
-        self._read_at = self._look_at = float("-inf")
+        self._read_at = float("-inf")
         self._edits = Edits()
-        self._edited_at: dict[str, float] = {}  # when the last edit in a room went out
+        self._edited_at: dict[str, float] = {}  # when the last edit of a message went out
         self._free_at: dict[str, float] = {}  # when a room that asked for patience had it
         self._rests_until = 0.0
+        self._most = _ABREAST  # that may be under way: fewer for a while where the homeserver asked for patience
         self._deliveries = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._delivering_since = 0.0
+        self._stirred = asyncio.Event()  # something changed in what may be shown
 
     def watch(self, watch: Watch) -> None:
         """Keep a message up to date from now on."""
@@ -60,8 +62,9 @@ class Editor:
     @contextlib.contextmanager
     def delivering(self, room: str) -> Iterator[None]:
         """Let edits wait while a notice goes out to a room."""
+        if not self._deliveries:
+            self._delivering_since = time.monotonic()
         self._deliveries += 1
-        self._idle.clear()
         try:
             yield
         except TryLater as later:
@@ -69,48 +72,71 @@ class Editor:
             raise
         finally:
             self._deliveries -= 1
-            if not self._deliveries:
-                self._idle.set()
+            self._stirred.set()
 
     async def run(self) -> None:
         """Edit until cancelled, whenever this process has the account."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look())
+            group.create_task(self._show(group))
+
+    async def _look(self) -> None:
+        """Take in what changed, again and again, while edits are under way."""
         while True:
+            began = time.monotonic()
             try:
                 if self._account.is_owner:
-                    await self._round()
+                    await self._take_in()
+                    self._stirred.set()
                 else:
-                    self._read_at = self._look_at = float("-inf")  # another process edits meanwhile
+                    self._read_at = float("-inf")  # another process edits meanwhile
             except StoreUnavailableError:
                 _log.debug("live messages wait for the database")
             except Exception:  # noqa: BLE001 - whatever it is, the next look may go well
                 _log.exception("live messages could not be brought up to date")
-            await asyncio.sleep(self._pause())
+            took = time.monotonic() - began
+            await asyncio.sleep(max(self._pace.look_seconds, _SHARE * took) - took)
 
-    async def _round(self) -> None:
-        began = time.monotonic()
-        if began >= self._look_at:
-            self._look_at = began + self._pace.look_seconds  # also where this one fails
-            await self._take_in()
-            self._look_at = max(self._look_at, began + _SHARE * (time.monotonic() - began))
-        if began < self._rests_until:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._idle.wait()
-        free = [room for room in self._edits.rooms() if self._turn_at(room) <= time.monotonic()]
-        await abreast(self._serve, free, most=_ABREAST)
+    async def _show(self, group: asyncio.TaskGroup) -> None:
+        """Begin edits as soon as they may."""
+        while True:
+            self._stirred.clear()
+            while self._edits.under_way < self._allowed() and (change := self._edits.take(self._is_free)):
+                group.create_task(self._make(change))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await self._stirred.wait()
 
-    def _pause(self) -> float:
-        """Return the seconds until there is something to look at, or a room in which something waits is free."""
-        if not self._account.is_owner:
-            return self._pace.look_seconds
-        free_at = min((self._turn_at(room) for room in self._edits.rooms()), default=float("inf"))
-        return max(_LEAST_SECONDS, min(self._look_at, max(free_at, self._rests_until)) - time.monotonic())
+    def _allowed(self) -> int:
+        """Return how many edits may be under way now."""
+        now = time.monotonic()
+        if not self._account.is_owner or now < self._rests_until:
+            return 0
+        if self._deliveries:
+            return 1 if now >= self._delivering_since + _PATIENCE_SECONDS else 0
+        return self._most
 
-    def _turn_at(self, room: str) -> float:
-        """Return when the next edit in a room may go out: the sooner, the more wait."""
-        apart_seconds = self._pace.edit_seconds / self._edits.turns(room)
-        return max(self._edited_at.get(room, 0.0) + apart_seconds, self._free_at.get(room, 0.0))
+    def _pause(self) -> float | None:
+        """Return the seconds until an edit may begin if nothing stirs before; None where only that can help."""
+        is_full = self._edits.under_way and self._edits.under_way >= self._allowed()
+        if is_full or not self._account.is_owner:
+            return None
+        free_at = min(map(self._turn_at, self._edits.waiting()), default=None)
+        if free_at is None:
+            return None
+        patience = self._delivering_since + _PATIENCE_SECONDS if self._deliveries else 0.0
+        return max(_LEAST_SECONDS, max(free_at, self._rests_until, patience) - time.monotonic())
+
+    def _is_free(self, change: Change) -> bool:
+        return self._turn_at(change) <= time.monotonic()
+
+    def _turn_at(self, change: Change) -> float:
+        """Return when a change may be shown: an end, which is the last one, without regard to the edit before."""
+        watch = change.watch
+        room_free_at = self._free_at.get(watch.room, 0.0)
+        if change.reading.is_over:
+            return room_free_at
+        return max(self._edited_at.get(watch.id, float("-inf")) + self._pace.edit_seconds, room_free_at)
 
     async def _take_in(self) -> None:
         if time.monotonic() - self._read_at > self._pace.anew_seconds:
@@ -122,55 +148,55 @@ class Editor:
             self._news.forget()
             self._read_at = time.monotonic()
             self._free_at = {room: at for room, at in self._free_at.items() if at > self._read_at}
-            since = self._read_at - self._pace.edit_seconds
-            self._edited_at = {room: at for room, at in self._edited_at.items() if at > since}
-        for identifier, reading in (await self._news.read(list(self._watches.values()))).items():
-            watch = self._watches[identifier]
+            self._edited_at = {message: at for message, at in self._edited_at.items() if message in self._watches}
+        found = await self._news.read(list(self._watches.values()))
+        for identifier, reading in sorted(found.items(), key=_changed_at):
+            watch = self._watches.get(identifier)
+            if watch is None:  # its last edit was made meanwhile
+                continue
             if reading is None:
                 await self._close(watch)
             else:
                 self._edits.put(watch, reading)
 
-    async def _serve(self, room: str) -> None:
-        """Make one edit in a room; what needs none is passed over."""
-        while waiting := self._edits.first(room):
-            identifier, reading = waiting
-            watch = self._watches[identifier]
-            try:
-                if await self._edit(watch, reading):
-                    return
-            except StoreUnavailableError:
-                raise
-            except Exception:  # noqa: BLE001 - one message that cannot be made must not keep all others as they are
-                _log.exception("a live message could not be edited", message=identifier)
-                self._edits.forget(watch)  # until everything is read anew
-                return
+    async def _make(self, change: Change) -> None:
+        try:
+            await self._edit(change)
+        except StoreUnavailableError:
+            _log.debug("live messages wait for the database")
+            self._rests_until = max(self._rests_until, time.monotonic() + self._pace.look_seconds)
+        except Exception:  # noqa: BLE001 - one message that cannot be made must not keep all others as they are
+            _log.exception("a live message could not be edited", message=change.watch.id)
+            self._edits.forget(change.watch)  # until everything is read anew
+        finally:
+            self._edits.leave(change)
+            self._stirred.set()
 
-    async def _edit(self, watch: Watch, reading: Reading | GroupReading) -> bool:
-        """Show how something stands, and return whether something was sent, or would have been."""
+    async def _edit(self, change: Change) -> None:
+        """Show how something stands, where that is not what its message shows."""
+        watch, reading = change.watch, change.reading
         live = await self._lives.get(watch.id)
         if live is None or live.over:
             self._forget(watch)
-            return False
+            return
         shown = standing(reading, live.product, with_details=live.with_details)
-        is_edited = shown.plain != live.shown
-        if is_edited:
-            self._edited_at[watch.room] = time.monotonic()
+        if shown.plain != live.shown:
+            self._edited_at[watch.id] = time.monotonic()
             content = edit(live.event, Text.blocks([shown, live.rest]))
             try:
                 await self._account.send(live.room, content, transaction("edit", live.id, live.edits, reading.mark))
             except TryLater as later:
                 self._rest(later, watch.room)
-                return True
+                return
             except Refused as refused:
                 _log.info("a live message is left as it is", message=live.id, reply=refused.reply)
                 await self._close(watch)
-                return True
+                return
+            self._most = min(_ABREAST, self._most + 1)
             await self._lives.note_edit(live, shown.plain)
-        self._edits.done(watch, reading)
+        self._edits.done(change)
         if reading.is_over:
             await self._close(watch)
-        return is_edited
 
     async def _close(self, watch: Watch) -> None:
         await self._lives.close(watch.id)
@@ -185,5 +211,11 @@ class Editor:
         until = time.monotonic() + (later.after_seconds or _REST_SECONDS) + _AFTER_NOTICES_SECONDS
         if later.slow_channel:
             self._rests_until = max(self._rests_until, until)
+            self._most = 1  # what was under way asked for the same patience: it is asked for by one alone after that
         else:
-            self._free_at[room] = until
+            self._free_at[room] = max(self._free_at.get(room, 0.0), until)
+
+
+def _changed_at(found: tuple[str, Reading | GroupReading | None]) -> datetime:
+    """Return since when a message is to show something; groups, of which that is not known, come first."""
+    return found[1].updated_at if isinstance(found[1], Reading) else _LONG_AGO
