@@ -13,9 +13,7 @@ from heliograph.notices.addresses import is_recipient
 from heliograph.notices.model import Wish
 from heliograph.settings import PREFIX, LinkSettings
 from heliograph_notifier.campaigns.rules import Terms
-from heliograph_notifier.contacts.engines import open_engine
 from heliograph_notifier.contacts.file import FileContacts
-from heliograph_notifier.contacts.query import judge_query
 from heliograph_notifier.disclosure import Disclosure, disclosures
 from heliograph_notifier.recipients import Defaults
 from heliograph_notifier.settings.email import EmailSettings
@@ -87,6 +85,8 @@ class NotifierSettings(EmailSettings, MatrixSettings, LinkSettings):
     @classmethod
     def _is_only_directory(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is not None:
+            from heliograph_notifier.contacts.engines import open_engine  # noqa: PLC0415 - loads SQLAlchemy
+
             open_engine(url)
             if info.data.get("contacts_file") is not None:
                 raise ValueError("is set beside HELIOGRAPH_CONTACTS_FILE: there is one contact directory, set one")
@@ -100,7 +100,11 @@ class NotifierSettings(EmailSettings, MatrixSettings, LinkSettings):
             raise ValueError("is not set, and HELIOGRAPH_CONTACTS_URL is")
         if query is not None and "contacts_url" in info.data and url is None:
             raise ValueError("is set without HELIOGRAPH_CONTACTS_URL")
-        return query if query is None else judge_query(query)
+        if query is None:
+            return None
+        from heliograph_notifier.contacts.query import judge_query  # noqa: PLC0415 - loads SQLAlchemy
+
+        return judge_query(query)
 
     @field_validator("disclosure")
     @classmethod

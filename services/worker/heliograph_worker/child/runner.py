@@ -46,19 +46,17 @@ def serve(control: int, memory_limit: int) -> None:
     stopping.install()
     channel = Channel(socket.socket(fileno=control), stopping)
     output = Output()
-    channel.send(Ready())
-    while True:
-        try:
+    with suppress(EOFError, ConnectionResetError, BrokenPipeError):  # the worker has gone: nobody is left to be told
+        channel.send(Ready())
+        while True:
             run, pipe = channel.receive_run()
-        except (EOFError, ConnectionResetError):
-            return
-        if run.has_secrets:
-            output.silence()
-        output.divert(pipe)
-        surroundings = Surroundings()
-        verdict = _run(run, channel, stopping, surroundings)
-        clean = surroundings.restore() & output.restore() and threading.active_count() == 1 and not stopping.asked
-        channel.send(verdict.model_copy(update={"clean": clean}))
+            if run.has_secrets:
+                output.silence()
+            output.divert(pipe)
+            surroundings = Surroundings()
+            verdict = _run(run, channel, stopping, surroundings)
+            clean = surroundings.restore() & output.restore() and threading.active_count() == 1 and not stopping.asked
+            channel.send(verdict.model_copy(update={"clean": clean}))
 
 
 def _run(run: Run, channel: Channel, stopping: Stopping, surroundings: Surroundings) -> Returned | Raised:
