@@ -74,7 +74,9 @@ def settings() -> str:
         NOTE,
         "# Settings",
         "",
-        f"Environment variables. A secret may stand in a file instead, named by `{PREFIX}<NAME>_FILE`.",
+        f"Environment variables. A secret may stand in a file instead, named by `{PREFIX}<NAME>_FILE`. At its",
+        f"start, a service logs a warning for each variable with `{PREFIX}` in front that no part of Heliograph knows,",
+        "with the name that was probably meant.",
         "",
     ]
     services: list[tuple[str, type[ServiceSettings]]] = [

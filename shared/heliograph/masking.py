@@ -1,15 +1,18 @@
 """Masks what is secret in what a job tells: in texts, in JSON values, and in a stream that comes in pieces."""
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+
+from heliograph.writings import writings
 
 MASK = "**********"  # as Pydantic shows a secret
 LEAST_CHARACTERS = 4  # what is shorter stands in too many texts by chance, and is not masked
 
 _MASK = MASK.encode()
+_BETWEEN = b"\xff"  # two texts that are searched at once: no UTF-8 has it
 _FEW = 15  # bytes; ends up to this length are looked up, longer ones searched for
 
 
@@ -28,19 +31,28 @@ class _Patterns:
         return cls(tuple(patterns), frozenset(beginnings), tuple(long))
 
 
+def holds_mask(value: Any) -> bool:
+    """Say whether a JSON value shows a mask where a secret was given."""
+    if isinstance(value, (dict, list)):
+        return any(map(holds_mask, value.values() if isinstance(value, dict) else value))
+    return bool(value == MASK)
+
+
 class Mask:
-    """Knows the texts of secret values, also as other programs write them: quoted by Python, in JSON, in a URL.
+    """Knows the texts of secret values, also as other programs write them: see ``heliograph.writings``.
 
     Parameters
     ----------
     secrets
-        JSON values. The texts within are secret, each line of several for itself as well, and so are the numbers.
+        JSON values. The texts within are secret, each line of several for itself as well, and so are the numbers, and
+        texts that are numbers. Names are not: most are those of a schema.
     """
 
     def __init__(self, secrets: Iterable[Any]) -> None:
-        texts = {form for secret in secrets for text in _texts(secret) for form in _forms(text)}
-        patterns = (text.encode(errors="surrogatepass") for text in texts if len(text) >= LEAST_CHARACTERS)
+        texts = {text for secret in secrets for text in _texts(secret) if len(text) >= LEAST_CHARACTERS}
+        patterns = {form.encode(errors="surrogatepass") for text in texts for form in writings(text)}
         self._patterns = _Patterns.of(sorted(patterns))
+        self._numbers = {number for text in texts for number in _numbers(text)}
 
     @property
     def size(self) -> int:
@@ -49,39 +61,66 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Return a text with the mask in place of each secret."""
-        data = text.encode(errors="surrogatepass")
-        if not self._is_in(data):  # most texts, and results have 100,000 of them
-            return text
-        stream = self.stream()
-        return (stream.feed(data) + stream.close()).decode(errors="surrogatepass")
+        return self._told([text])[0]
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value in which texts, names and numbers are masked."""
-        return self._masked(value) if self._is_in(json.dumps(value).encode()) else value
-
-    def _masked(self, value: Any) -> Any:
-        match value:
-            case str():
-                return self.text(value)
-            case dict():
-                return {self.text(name): self._masked(each) for name, each in value.items()}
-            case list():
-                return [self._masked(each) for each in value]
-            case bool() | None:
-                return value
-            case _:
-                return MASK if str(value).encode() in self._patterns.all else value
-
-    def _is_in(self, data: bytes) -> bool:
-        return any(pattern in data for pattern in self._patterns.all)
-
-    def finds_in(self, value: Any) -> bool:
-        """Say whether a JSON value holds a secret."""
-        return bool(self.value(value) != value)
+        """Return a JSON value in which texts, names and numbers are masked. Names that differ do so afterwards."""
+        texts = [leaf for leaf in _leaves(value) if isinstance(leaf, str)]
+        told = self._told(texts)
+        return value if told is texts and not self._numbers else self._rebuilt(value, iter(told))
 
     def stream(self) -> "MaskedStream":
         """Return a mask for one stream of bytes."""
         return MaskedStream(self._patterns)
+
+    def _told(self, texts: list[str]) -> list[str]:
+        """Return the texts, masked; the very same list where there is nothing to mask.
+
+        They are searched at once: a result has 100,000 of them, and there may be 2,000 patterns.
+        """
+        data = _BETWEEN.join(text.encode(errors="surrogatepass") for text in texts)
+        if not any(pattern in data for pattern in self._patterns.all):
+            return texts
+        return [told.decode(errors="surrogatepass") for told in self.stream().close(data).split(_BETWEEN)]
+
+    def _rebuilt(self, value: Any, told: Iterator[str]) -> Any:
+        """Return the value with these texts, in the order of ``_leaves``."""
+        match value:
+            case str():
+                return next(told)
+            case dict():
+                names = MaskedNames()
+                given = [(name, next(told), self._rebuilt(each, told)) for name, each in value.items()]
+                for name, shown, _ in given:
+                    if name == shown:  # these first: they keep their names
+                        names.different(name, shown)
+                return {names.different(name, shown): each for name, shown, each in given}
+            case list():
+                return [self._rebuilt(each, told) for each in value]
+            case bool() | None:
+                return value
+            case _:
+                return MASK if value in self._numbers or abs(value) in self._numbers else value
+
+
+class MaskedNames:
+    """Keeps names different that are alike once they are masked: from the second on they have a number."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+        self._taken: Counter[str] = Counter()
+
+    def different(self, name: str, shown: str) -> str:
+        """Return the masked name as it stands for this one alone: "**********-2.txt" where there is one before it."""
+        if name not in self._shown:
+            head, mask, tail = shown.rpartition(MASK)
+            free = shown
+            while free in self._taken:
+                self._taken[shown] += 1
+                free = f"{head}{mask}-{self._taken[shown]}{tail}" if mask else f"{shown}-{self._taken[shown]}"
+            self._taken[free] += 1
+            self._shown[name] = free
+        return self._shown[name]
 
 
 class MaskedStream:
@@ -101,14 +140,16 @@ class MaskedStream:
         data = self._held + data
         return self._told(data, self._pending(data))
 
-    def close(self) -> bytes:
-        """Return what is left: nothing follows."""
-        return self._told(self._held, len(self._held))
+    def close(self, data: bytes = b"") -> bytes:
+        """Take the last piece, and return all that is left: nothing follows."""
+        data = self._held + data
+        return self._told(data, len(data))
 
     def _told(self, data: bytes, end: int) -> bytes:
         """Return ``data`` up to ``end``, masked, and hold the rest; a secret that begins before goes as a whole."""
         told, here = [], self._covered
-        for begin, over in self._found(data, end):
+        found = sorted(each for pattern in self._patterns.all for each in _lies(pattern, data, end))
+        for begin, over in found:
             if begin >= here:
                 told += [data[here:begin], _MASK]
             here = max(here, over)
@@ -116,25 +157,30 @@ class MaskedStream:
         self._held, self._covered = data[end:], max(0, here - end)
         return b"".join(told)
 
-    def _found(self, data: bytes, end: int) -> list[tuple[int, int]]:
-        """Return where secrets that begin before ``end`` lie, by their beginnings; one that overlaps itself once."""
-        found = []
-        for pattern in self._patterns.all:
-            size = len(pattern)
-            begin = data.find(pattern, 0, end + size - 1)
-            while begin >= 0:
-                last = begin
-                while (further := data.rfind(pattern, last + 1, min(last + size, end) + size - 1)) >= 0:
-                    last = further
-                found.append((begin, last + size))
-                begin = data.find(pattern, last + 1, end + size - 1)
-        return sorted(found)
-
     def _pending(self, data: bytes) -> int:
         """Return where the longest end begins that may be the beginning of a secret."""
         ends = range(min(_FEW, len(data)), 0, -1)
         short = next((length for length in ends if data[-length:] in self._patterns.beginnings), 0)
         return min([len(data) - short, *(_beginning(pattern, data) for pattern in self._patterns.long)])
+
+
+def _lies(pattern: bytes, data: bytes, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where a secret lies that begins before ``end``, from its first byte to after its last.
+
+    Where it overlaps itself, all of that is one. Such places are as far apart as its bytes take to repeat: the search
+    then goes on in leaps of that, for else a long one, such as a row of the same letter, took seconds.
+    """
+    size, stop = len(pattern), end + len(pattern) - 1
+    here = data.find(pattern, 0, stop)
+    while here >= 0:
+        begin = last = here
+        while last < (here := data.find(pattern, last + 1, stop)) < last + size:
+            step, last = here - last, here
+            for leap in (size // step * step, step):
+                tail = pattern[-leap:]
+                while last + leap < end and data.startswith(tail, last + size):
+                    last += leap
+        yield begin, last + size
 
 
 def _beginning(pattern: bytes, data: bytes) -> int:
@@ -146,7 +192,22 @@ def _beginning(pattern: bytes, data: bytes) -> int:
     return here if here >= 0 else len(data)
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the names and the values within a JSON value that hold no further ones."""
+    match value:
+        case dict():
+            for name, each in value.items():
+                yield name
+                yield from _leaves(each)
+        case list():
+            for each in value:
+                yield from _leaves(each)
+        case _:
+            yield value
+
+
 def _texts(value: Any) -> Iterator[str]:
+    """Yield what is secret in a value, each line of several for itself too, and a whole number in both writings."""
     match value:
         case str():
             yield value
@@ -161,14 +222,13 @@ def _texts(value: Any) -> Iterator[str]:
             return
         case _:
             yield str(value)
+            if isinstance(value, float) and value.is_integer():
+                yield str(int(value))
 
 
-def _forms(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as it stands in what quotes it."""
-    yield text
-    yield json.dumps(text)[1:-1]
-    yield json.dumps(text, ensure_ascii=False)[1:-1]
-    yield repr(text)[1:-1]
-    yield repr(text.encode(errors="surrogatepass"))[2:-1]
-    for safe in ("/", ""):
-        yield quote(text, safe=safe, errors="backslashreplace")
+def _numbers(text: str) -> Iterator[float]:
+    """Yield the number that a text is, and without its sign, where these have as many digits as a secret needs."""
+    for read in (int, float):
+        with suppress(ValueError, OverflowError):
+            number = read(text)
+            yield from (each for each in (number, abs(number)) if len(f"{each:g}") >= LEAST_CHARACTERS)

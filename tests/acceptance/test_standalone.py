@@ -145,6 +145,12 @@ def test_a_wrong_setting_is_told_in_a_sentence(tmp_path: Path, port: int, name: 
     assert "Traceback" not in errors
 
 
+def not_counting() -> list[str]:
+    """Return the variables of which the README says that they do not count."""
+    about = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").partition("do not count")[2]
+    return [f"HELIOGRAPH_{name}" for name in re.findall(r"`([A-Z_]+)`", about.partition("each with")[0])]
+
+
 def test_it_names_the_settings_that_do_not_count_and_its_api_knows_its_workers_at_once(
     tmp_path: Path, port: int
 ) -> None:
@@ -152,18 +158,22 @@ def test_it_names_the_settings_that_do_not_count_and_its_api_knows_its_workers_a
     for _ in range(2):  # the second time the api has backends of which it knows no workers, until it looks again
         process = run(
             "up", "--port", str(port), "--home", home.name, home=home,
-            HELIOGRAPH_SMTP_URL="smtp://mail.example.org:25", HELIOGRAPH_SITE_NAME="CTA North",
+            HELIOGRAPH_SITE_NAME="CTA North", HELIOGRAPH_MAIL_FROM="cta@example.org", HELIOGRAPH_SITENAME="CTA South",
+            **dict.fromkeys(not_counting(), "of no effect"),
         )  # fmt: skip
         try:
             assert process.stdout
             printed = ""
             while "stop" not in printed:
-                printed += process.stdout.readline()
+                line = process.stdout.readline()
+                assert line, f"it ended: {printed}"
+                printed += line
             token = re.search(r"HELIOGRAPH_TOKEN=(\S+)", printed)
             assert token
             with Client(f"http://127.0.0.1:{port}", token[1]) as client:
                 assert client.backend("periodogram").workers == 1
-            assert "ignored  HELIOGRAPH_SMTP_URL: " in printed
+            assert f"ignored  {', '.join(sorted(not_counting()))}: set by this command itself\n" in printed
+            assert "unknown  HELIOGRAPH_SITENAME: no setting has this name, HELIOGRAPH_SITE_NAME has\n" in printed
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=SECONDS)

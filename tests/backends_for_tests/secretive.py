@@ -1,8 +1,10 @@
 # ruff: noqa: T201 - what jobs print is the point
 """Backends that are given secrets, and tell them wherever they can."""
 
+import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +37,10 @@ def vault(parameters: Vault, job: JobContext) -> Any:
         case "tell":
             tell(password, job)
             return {"password": password, password: ["it is", password], "size": len(password)}
+        case "tell both" if parameters.pin:
+            return tell_both(password, parameters.pin.get_secret_value(), job)
+        case "at length" | "keep" | "again and again":
+            return FURTHER[parameters.how](password, job)
         case "raise":
             raise RuntimeError(f"{password!r} is of no use")
         case "late":
@@ -69,6 +75,34 @@ def tell(password: str, job: JobContext) -> None:
     job.progress(0.5, stage=f"at {password}", message=f"with {password}")
     job.artifact(f"{password}.txt", b"a file")
     job.remember(key=password)
+
+
+def tell_both(password: str, pin: str, job: JobContext) -> Any:
+    for secret in (password, pin, password):
+        job.artifact(f"{secret}.txt", secret.encode(), media_type="text/plain" if secret == password else f"x/{pin}")
+    job.remember(**{password: 1, pin: 2})
+    return {password: 1, pin: 2, "sent": json.dumps({"password": password, "pin": float(pin)})}
+
+
+def tell_at_length(password: str, job: JobContext) -> Any:
+    job.progress(0.5, stage=f"{'x' * 40}{password}{'y' * 99}", message=f"{'x' * 490}{password}{'y' * 990}")
+    raise RuntimeError(f"{'x' * 990}{password}{'y' * 2_000}")
+
+
+def keep(password: str, _: JobContext, kept: list[str] = []) -> Any:  # noqa: B006 - as a client keeps its session
+    before, kept[:] = list(kept), [password]
+    return [os.getpid(), before]
+
+
+def repeat(password: str, _: JobContext) -> Any:
+    return [password] * (900_000 // len(f"{json.dumps(password)},"))
+
+
+FURTHER: dict[str, Callable[[str, JobContext], Any]] = {
+    "at length": tell_at_length,
+    "keep": keep,
+    "again and again": repeat,
+}
 
 
 def hand_over(password: str, job: JobContext) -> None:

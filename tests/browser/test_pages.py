@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
+from heliograph.json_text import canonical_json
+from heliograph.masking import MASK
 from heliograph.notices.bulletins import BulletinStore
 from heliograph.notices.links import Silence, report_token, silence_token
 from heliograph.notices.mutes import MuteScope, MuteStore
@@ -109,11 +111,42 @@ async def test_a_request_is_repeated_after_a_question(api: Api, page: Page) -> N
 
 
 async def test_a_request_with_a_secret_is_not_repeated_without_it(api: Api, page: Page) -> None:
-    job = await api.submit(name="masked", parameters={"left": 1, "login": {"password": "**********"}})
-    await enter(page, api, job)
-    await page.get_by_role("button", name="Repeat this request").click()
-    await expect(page.get_by_role("alert").first).to_contain_text("submit it again with the secret")
+    job = await api.submit(name="masked")
+    shown = {"left": 1, "login": {"password": MASK}}  # as admission leaves it of a backend that takes a secret
+    await api.jobs.update_one({"_id": job["id"]}, {"$set": {"parameters": canonical_json(shown)}})
+    await enter(page, api, job, "#repeat")  # as a message of an older release leads there
+    await expect(page.locator("#withheld")).to_contain_text("submit it anew, with the secret")
+    await expect(page.get_by_role("button", name="Repeat this request")).to_be_hidden()
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await expect(page.get_by_role("alert")).to_be_hidden()
     assert await api.stored(name="masked") == 1
+
+
+async def test_a_request_that_is_over_is_run_again_by_those_who_may(api: Api, page: Page) -> None:
+    job = await api.submit(name="once more")
+    await enter(page, api, job)
+    again = page.get_by_role("button", name="Run it again")
+    await expect(page.locator("#state")).to_have_text("queued")
+    await expect(again).to_be_hidden()
+    await api.ada.post(f"/v1/jobs/{job['id']}/cancel")
+    await expect(page.locator("#state")).to_have_text("cancelled")
+    await again.click()
+    await page.get_by_role("button", name="Leave it").click()
+    await again.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Run it again").click()
+    await expect(page.locator("#state")).to_have_text("queued")
+    await expect(again).to_be_hidden()
+    assert (await api.ada.get(f"/v1/jobs/{job['id']}")).json()["series"] == 2
+    await api.ada.post(f"/v1/jobs/{job['id']}/cancel")
+    await expect(again).to_be_visible()
+    watching = api.client("mia@example.org", "job manager").headers["authorization"].removeprefix("Bearer ")
+    await page.get_by_role("button", name="Forget my token").click()
+    await page.get_by_label("Your token").fill(watching)
+    async with page.expect_response("**/v1/me") as rights:
+        await page.get_by_role("button", name="Show the request").click()
+    await (await rights.value).finished()
+    await expect(page.get_by_role("button", name="Repeat this request")).to_be_visible()
+    await expect(again).to_be_hidden()
 
 
 async def test_without_a_token_that_holds_the_page_shows_nothing(api: Api, page: Page) -> None:
@@ -127,6 +160,28 @@ async def test_without_a_token_that_holds_the_page_shows_nothing(api: Api, page:
     await page.get_by_role("button", name="Show the request").click()
     await expect(page.get_by_role("alert").first).to_contain_text("There is no such request")
     await expect(page.locator("#job")).to_be_hidden()
+
+
+async def test_a_wrong_address_does_not_cost_the_token(api: Api, page: Page) -> None:
+    job = await api.submit()
+    await page.goto(f"{api.url}/jobs/unknown")
+    await page.get_by_label("Your token").fill(token(api))
+    await page.get_by_role("button", name="Show the request").click()
+    await expect(page.get_by_role("alert").first).to_contain_text("There is no such request")
+    await page.goto(f"{api.url}/jobs/{job['id']}")
+    await expect(page.locator("#state")).to_have_text("queued")
+
+
+async def test_the_address_itself_leads_on(api: Api, page: Page) -> None:
+    answer = await page.goto(api.url)
+    assert answer
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    color = await page.locator("main").evaluate("main => getComputedStyle(main).backgroundColor")
+    assert color == "rgb(255, 255, 255)"  # the style sheet was found and allowed
+    links = await page.get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert links == [f"{api.url}/{name}" for name in ("docs", "openapi.json", "readyz", "metrics")]
+    for link in links:
+        assert (await page.request.get(link)).ok, link
 
 
 async def test_the_token_stays_in_the_tab_and_is_forgotten_on_request(api: Api, page: Page, browser: Browser) -> None:

@@ -158,7 +158,8 @@ async def test_a_job_manager_sees_everybodys_jobs_and_changes_none(api: Api) -> 
 
 
 async def test_all_notices_are_for_those_who_see_all_jobs(api: Api) -> None:
-    problem(await api.ada.get("/v1/notices"), 403)
+    refused = problem(await api.ada.get("/v1/notices"), 403)
+    assert "admin, operator, job manager; name a job of yours" in refused["detail"]
     assert (await api.client("mia@example.org", "job manager").get("/v1/notices")).status_code == httpx.codes.OK
 
 

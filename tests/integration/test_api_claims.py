@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from heliograph.jobs import relay
 from heliograph.jobs.store import upkeep
+from heliograph.storage import StoreUnavailableError
 from heliograph_api import waiting
 from tests.parts.api import ADA, Api, open_api, problem
 from tests.parts.queues import ok, open_queue, stored
@@ -175,30 +176,33 @@ async def test_claims_under_one_key_at_the_same_time_are_one(api: Api) -> None:
         queue = await open_queue(api, lease_seconds=None, limits=limits)
         await queue.fill(20)
         claims = await asyncio.gather(*(queue.claim(key="once", max=most) for _ in range(6)))
-        assert all(claims)
-        assert len({item["job"]["id"] for items in claims for item in items}) == most
+        assert len(claims[0]) == most
+        assert all(items == claims[0] for items in claims)
         assert (await queue.read())["claimed"] == most
 
 
-async def test_one_whose_key_is_used_at_the_same_time_by_another_api_gets_what_is_held(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both have looked for what is held, and found nothing, before either takes anything."""
-    queue = await open_queue(api)
-    await queue.fill(10)
-    first = await queue.claim(key="k", max=7)
-    agents = api.app.state.parts.agents
-    known = agents._store.claimed_under
-    looks: list[str] = []
+async def test_an_outage_amid_a_claim_leaves_nothing_held(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No agent was told of what it took."""
+    queue = await open_queue(api, lease_seconds=None, delivery="at_most_once")
+    jobs = await queue.fill(10)
+    claiming = api.app.state.parts.agents.claiming
+    take = claiming._several.take
 
-    async def not_yet(request: str) -> Any:
-        looks.append(request)
-        return [] if len(looks) <= 2 else await known(request)
+    async def lost(*asked: Any, **more: Any) -> None:
+        await take(*asked, **more)
+        raise StoreUnavailableError
 
-    monkeypatch.setattr(agents._store, "claimed_under", not_yet)
-    assert await queue.claim(key="k", max=7) == first
-    assert (await queue.read())["claimed"] == len(first) == 7
-    assert len(looks) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(claiming._several, "take", lost)
+        problem(await queue.ask(max=8), 503)
+
+    async def is_given_back() -> bool:
+        return bool((await queue.read())["claimed"] == 0)
+
+    await until(is_given_back)
+    items = await queue.claim(max=10)
+    assert {item["job"]["id"] for item in items} == jobs
+    assert {item["job"]["attempt"] for item in items} == {1}
 
 
 async def test_what_a_dead_agent_held_comes_back(api: Api) -> None:

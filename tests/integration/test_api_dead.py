@@ -117,7 +117,7 @@ async def give_up_again(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(ErrorKind.TRANSIENT, "failed for a passing reason"), (ErrorKind.TIMEOUT, "ran longer than it may"),
+    [(ErrorKind.TRANSIENT, "failed for a passing reason"), (ErrorKind.TIMEOUT, "took longer than it may"),
      (ErrorKind.LOST, "was lost with its worker")],
 )  # fmt: skip
 async def test_a_job_that_was_given_up_is_listed_and_runs_again(

@@ -75,7 +75,11 @@ async def test_it_says_whether_anybody_is_told(api: Api, recipients: int | None,
 
 async def test_a_report_is_listed_for_some_and_read_by_who_made_it(api: Api, mia: httpx.AsyncClient) -> None:
     ids = [(await reported(api.ada, f"number {number}"))["id"] for number in range(3)]
-    problem(await api.ada.get(PATH), 403)
+    own = (await reported(api.bob, "of somebody else"))["id"]
+    assert [each["id"] for each in (await api.ada.get(PATH)).json()["items"]] == ids[::-1]
+    assert [each["id"] for each in (await api.bob.get(PATH)).json()["items"]] == [own]
+    await api.database.collection("bulletins").delete_one({"_id": own})
+    problem(await api.bearer(None).get(PATH), 401)
     first = (await mia.get(PATH, params={"limit": 2})).json()
     second = (await mia.get(PATH, params={"limit": 2, "cursor": first["next"]})).json()
     assert [each["id"] for each in first["items"] + second["items"]] == ids[::-1]
@@ -99,6 +103,26 @@ async def test_a_report_is_listed_for_some_and_read_by_who_made_it(api: Api, mia
         assert ("ops@" in answer.text) is (who is mia)
     problem(await api.bob.get(f"{PATH}/{ids[0]}"), 404)
     problem(await mia.get(f"{PATH}/none"), 404)
+
+
+async def test_a_report_is_found_by_its_short_number_by_those_who_may_read_it(api: Api, mia: httpx.AsyncClient) -> None:
+    job = await api.submit()
+    assert (await api.bearer(None).post(link(job["id"]), data={"text": "by the link of a mail"})).is_success
+    (made,) = (await api.client("ada", email=ADA).get(PATH)).json()["items"]  # whose token names the address
+    assert (made["by"], made["text"]) == (ADA, "by the link of a mail")
+    for who in (api.ada, api.client("ada", email=ADA), mia):
+        for number in (short_id(made["id"]), short_id(made["id"]).lower(), made["id"]):
+            assert (await who.get(f"{PATH}/{number}")).json()["text"] == "by the link of a mail"
+    for who in (api.bob, api.client("ada", email=ADA, email_verified=False)):
+        problem(await who.get(f"{PATH}/{short_id(made['id'])}"), 404)
+        assert (await who.get(PATH)).json()["items"] == []
+    twin = await reported(api.ada, "a twin")
+    found = await api.database.collection("bulletins").find_one({"_id": twin["id"]})
+    assert found
+    await api.database.collection("bulletins").insert_one(found | {"_id": f"00{made['id'][2:]}"})
+    assert "several" in problem(await api.ada.get(f"{PATH}/{short_id(made['id'])}"), 404)["detail"]
+    test = (await api.ada.post("/v1/notices/test", json={"channel": "email"})).json()["id"]
+    problem(await api.ada.get(f"{PATH}/{short_id(test)}"), 404)
 
 
 @pytest.mark.parametrize(

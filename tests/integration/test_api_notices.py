@@ -85,7 +85,10 @@ async def test_an_owner_reads_where_they_are_told_and_of_others_that_they_are(ap
     job = await api.submit(mia, notify={"recipients": recipients})
     about = Subject.of_job(job["id"])
     await kept(api, about, recipient="!hers:example.org", channel="matrix", person="mia@example.org")
-    await kept(api, about, recipient="grace@example.org")
+    await kept(
+        api, about, recipient="grace@example.org", person="grace", origin="watch",
+        status=DeliveryStatus.SUPPRESSED, reason="muted: everything, by a link", receipt="250 for Grace",
+    )  # fmt: skip
     await kept(api, about, recipient="mia@example.org")
     await kept(api, about, recipient="ops@example.org", origin="operator")
     await kept(
@@ -100,6 +103,9 @@ async def test_an_owner_reads_where_they_are_told_and_of_others_that_they_are(ap
     assert "ops@" not in told.text
     assert BOB not in told.text
     assert "muted" not in told.text
+    assert "Grace" not in told.text
+    named = told.json()["items"][1]
+    assert (named["recipient"], named["reason"]) == (everything[1], "others: decided by wishes of their own")
 
 
 async def test_an_owner_reads_what_became_of_their_groups_notices(api: Api, mia: httpx.AsyncClient) -> None:

@@ -188,6 +188,8 @@ async def test_a_defect_is_told_without_its_details_and_counted(api: Api, monkey
 async def test_the_openapi_document_holds_together(api: Api) -> None:
     document = (await api.bearer(None).get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
+    first = next(iter(document["paths"].items()))
+    assert (first[0], next(iter(first[1]))) == ("/v1/jobs", "post")  # what most readers look for
     for name, schema in document["components"]["schemas"].items():
         jsonschema_rs.validator_for(schema | {"components": document["components"]})
         assert name != "HTTPValidationError"  # errors here are problems

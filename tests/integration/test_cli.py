@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import Secret, SecretStr
 
+from heliograph.client import Client, NotSecretError
 from heliograph.identity.tokens import Tokens
 from heliograph.ids import short_id
 from heliograph.masking import MASK
@@ -29,15 +32,19 @@ async def api(mongodb_url: str) -> AsyncIterator[Api]:
         yield opened
 
 
-async def run(api: Api, *words: str, code: int = 0, **environment: str) -> str:
-    """Run ``heliograph`` in a terminal of 80 columns, check how it ends, and return what it printed."""
+async def run(api: Api, *words: str, code: int = 0, given: str | None = None, **environment: str) -> str:
+    """Run ``heliograph`` with a width of 80 columns, check how it ends, and return what it printed.
+
+    It has no terminal: what it reads is ``given``.
+    """
     token = api.ada.headers["authorization"].removeprefix("Bearer ")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-c", "from heliograph.client.cli import main; main()", *words,
         env=os.environ | {"HELIOGRAPH_URL": api.url, "HELIOGRAPH_TOKEN": token, "COLUMNS": "80"} | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )  # fmt: skip
-    output = (await process.communicate())[0].decode()
+    output = (await process.communicate(given.encode() if given else None))[0].decode()
     assert process.returncode == code, output
     assert "Traceback" not in output
     return output
@@ -67,6 +74,76 @@ async def test_a_secret_comes_from_a_file_or_is_asked_for_and_stands_in_no_argum
     assert "is given twice" in await run(api, *words, "--secret", file, code=2)
     assert "cannot be read" in await run(api, *words[:3], "--secret", "main.password=@/no/such", code=2)
     assert "is no object" in await run(api, *words[:3], "--secret", "note.password=@/no/such", code=2)
+    listed = (await run(api, "backends", "vault")).splitlines()
+    kinds = {line.split("  ")[0]: line for line in listed}
+    assert "string, secret" in kinds["main.password"]
+    assert "secret" not in kinds["main.user"]
+    assert "--secret NAME" in listed[-1]
+    many = [each["id"] for each in (await api.ada.get("/v1/jobs", params={"backend": "vault"})).json()["items"]]
+    assert many == [job["id"]]
+
+
+async def test_what_is_not_secret_is_not_sent_as_a_secret(api: Api, tmp_path: Path) -> None:
+    await api.announce(secretive.SOURCES)
+    await api.app.state.parts.registry.refresh()
+    (tmp_path / "password").write_text("correct-horse-battery")
+    before = await api.stored()
+    for name in ("note", "main.pasword", "main.user", "main", "more.0", "none"):
+        output = " ".join(
+            (await run(api, "submit", "vault", "--secret", f"{name}=@{tmp_path}/password", code=2)).split()
+        )
+        assert f"{name} is no secret parameter of vault" in output
+        assert "main.password, pin" in output
+    assert "there is none" in await run(api, "submit", "sum", "--secret", "left=@/no/such", code=2)
+    assert "a pull queue takes no secrets" in await run(api, "submit", "--queue", "x", "--secret", "key", code=2)
+    assert "no backend none" in await run(api, "submit", "none", "--secret", "password", code=1)
+    assert await api.stored() == before
+
+
+async def test_a_secret_comes_through_a_pipe_and_is_not_asked_for_in_sight(api: Api) -> None:
+    await api.announce(secretive.SOURCES)
+    await api.app.state.parts.registry.refresh()
+    piped = "correct-horse-battery\n"
+    words = ("submit", "vault", '{"note": "piped"}', "--secret")
+    output = " ".join((await run(api, *words, "main.password", code=2, given=piped)).replace("│", " ").split())
+    assert "there is no terminal to ask for main.password" in output
+    output = await run(api, *words, "main.password=@-", given=piped)
+    assert MASK in output
+    assert "correct" not in output
+
+
+async def test_a_secret_of_python_goes_only_where_it_stays_secret(api: Api) -> None:
+    await api.announce(secretive.SOURCES)
+    await api.app.state.parts.registry.refresh()
+    before = await api.stored()
+    password = SecretStr("correct-horse-battery")
+
+    def work() -> Any:
+        with Client(api.url, api.ada.headers["authorization"].removeprefix("Bearer ")) as client:
+            for wrong in ({"main": {"user": password}}, {"note": password}, {"more": [password]}):
+                with pytest.raises(NotSecretError, match="is no secret parameter of vault"):
+                    client.submit("vault", {"main": {"password": password}} | wrong)
+            with pytest.raises(NotSecretError):
+                client.submit_to("vault", {"main": {"password": password}})
+            more = [1, {"password": Secret("another one")}]
+            return client.job(client.submit("vault", {"main": {"password": password}, "more": more}).id).parameters
+
+    assert await asyncio.to_thread(work) == {"main": {"password": MASK}, "more": [1, {"password": MASK}]}
+    assert await api.stored() == before + 1
+
+
+async def test_a_list_is_of_a_queue_and_says_when_there_is_more(api: Api) -> None:
+    mia = api.client("mia@example.org", "queue manager")
+    (await mia.put("/v1/queues/dome", json={})).raise_for_status()
+    jobs = [(await api.ada.post("/v1/jobs", json={"queue": "dome"})).json()["id"] for _ in range(3)]
+    output = await run(api, "list", "--queue", "dome")
+    assert all(job in output for job in jobs)
+    assert "There are more" not in output
+    output = await run(api, "list", "--queue", "dome", "--most", "2")
+    assert [job in output for job in jobs] == [False, True, True]
+    assert "There are more than these 2: --most 20" in output
+    assert "no backend dome" in await run(api, "list", "--backend", "dome", code=1)
+    assert "no queue domes" in await run(api, "list", "--queue", "domes", code=1)
 
 
 async def test_a_job_that_fails_ends_the_command_with_1(api: Api, tmp_path: Path) -> None:
@@ -151,6 +228,9 @@ async def test_files_go_up_and_come_down(api: Api, tmp_path: Path) -> None:
     job = (await api.submit(backend="files", parameters={}))["id"]
     async with api.worker(tmp_path / "scratch", "good:files"):
         await run(api, "wait", job)
+    await run(api, "download", job, str(tmp_path / "made"), "--folder", "twice", code=2)
+    await run(api, "download", job, str(tmp_path / "placed"))
+    assert (tmp_path / "placed" / "table.csv").exists()
     output = await run(api, "download", job, "--folder", str(tmp_path / "made"))
     assert {Path(line).name for line in output.split("\n") if line} == {"table.csv", "plot.png", "notes"}
     assert (tmp_path / "made" / "table.csv").read_text() == "1,2\n"

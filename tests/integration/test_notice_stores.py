@@ -206,9 +206,11 @@ async def test_there_is_no_bulletin_that_nobody_made(database: Database) -> None
 async def test_what_notifiers_announced_holds_for_five_minutes(database: Database) -> None:
     announced = AnnouncedChannels(database)
     assert (await announced.channels(), await announced.tells_incidents()) == ({}, None)
-    await announced.announce({"email": None, "matrix": "$bot:example.org"}, incidents=2)
+    defaults = {"email": {"failed": True, "threshold_seconds": 600.0}}
+    await announced.announce({"email": None, "matrix": "$bot:example.org"}, incidents=2, defaults=defaults)
     await announced.announce({"incidents": None}, incidents=0)  # another notifier, with a channel of this name
     assert await announced.channels() == {"email": None, "matrix": "$bot:example.org", "incidents": None}
+    assert await announced.defaults() == defaults | {"matrix": {}, "incidents": {}}
     assert await announced.tells_incidents() is False
     past = {"$set": {"seen_at": await database.now() - SEEN_OF_LATE}}
     await database.collection(CHANNELS).update_many({}, past)

@@ -1,11 +1,14 @@
 """Mail to a server that takes commands together: what becomes of a notice is the same as with one that does not."""
 
+from datetime import timedelta
+
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from heliograph.notices.model import DeliveryStatus
+from heliograph.notices.model import DeliveryStatus, Outcome
 from tests.parts.jobs import Stores
-from tests.parts.notifier import ADA, desk, told, wish
+from tests.parts.notifier import ADA, desk, told, until, wish
+from tests.parts.scripted_smtp import TAKEN, scripted
 from tests.parts.smtp import Behaviour, MailServer
 
 
@@ -61,3 +64,32 @@ async def test_a_connection_that_went_away_unseen_costs_no_attempt(stores: Store
             (delivery,) = await notifier.wait_for(job, DeliveryStatus.SENT)
             assert len(delivery.attempts) == 1
             server.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ({"DATA": "354 go on\r\n250 noise"}, "the server spoke unasked"),
+        ({"MAIL": "", "RCPT": "", "DATA": ""}, "nothing was sent before the deadline"),
+    ],
+)
+async def test_what_was_never_handed_over_is_known_not_to_be_sent(
+    stores: Stores, mail_server: MailServer, words: dict[str, str], reply: str
+) -> None:
+    deadline = timedelta(seconds=2)
+    async with (
+        scripted(words, greeting="220 good day") as script,
+        desk(stores, mail_server, url=f"smtp://127.0.0.1:{script.port}", deadline=deadline) as notifier,
+        notifier.sending(),
+    ):
+        job = await stores.submit(notify=told())
+        await notifier.plan(job)
+
+        async def was_tried() -> bool:
+            return bool((await notifier.ledger.of_job(job.id))[0].attempts)
+
+        await until(was_tried)
+        script.answers = TAKEN
+        (delivery,) = await notifier.wait_for(job, DeliveryStatus.SENT)
+    assert (delivery.attempts[0].outcome, delivery.attempts[0].reply) == (Outcome.TRY_LATER, reply)
+    assert len(script.mails) == 1

@@ -143,6 +143,7 @@ async def test_a_test_that_nobody_takes_up_says_so(api: Api, monkeypatch: pytest
 
 
 async def test_preferences_are_set_by_name_and_shown(api: Api) -> None:
+    await api.database.collection("notice_channels").delete_many({})
     output = await run(
         api, "notify", "set", "email.failed=false", "email.threshold_seconds=600", "time_zone=Europe/Zurich",
         "quiet_hours=22:00-07:00", "working_days=monday,friday", "urgent=failed",
@@ -157,9 +158,25 @@ async def test_preferences_are_set_by_name_and_shown(api: Api) -> None:
     assert (kept.wishes, kept.quiet_hours, kept.working_days, kept.time_zone) == ({}, None, None, "Europe/Zurich")
 
 
+async def test_what_is_left_to_the_platform_is_shown_and_a_channel_that_is_not_there(api: Api) -> None:
+    await api.database.collection("notice_channels").delete_many({})
+    async with MailServer() as server, notifier(api, server, email_sending_timeout_default_threshold=600):
+        await until(AnnouncedChannels(api.database).channels)
+        output = await run(api, "notify", "show")
+        asked = await run(api, "notify", "set", "matrix.room=!abc:example.org", role="admin")
+    await api.database.collection("notice_channels").delete_many({})
+    rows = [" ".join(line.split()) for line in output.splitlines()]
+    assert "email threshold_seconds 600 (the platform's default)" in rows
+    assert "email done_after_threshold true (the platform's default)" in rows
+    assert "not set up" not in output
+    assert "heliograph: nothing is sent over matrix here: it is not set up" in asked
+    assert "not set up" not in await run(api, "notify", "set", "matrix.submitted=false")  # no notifier says so
+    await run(api, "notify", "set", "matrix=")
+
+
 @pytest.mark.parametrize(
     ("setting", "code", "words"),
-    [("email.failed", 2, "KEY=VALUE"), ("quiet_hours=22", 2, "22:00-07:00"),
+    [("email.failed", 2, "KEY=VALUE"), ("quiet_hours=22", 2, "22:00-07:00"), ("quiet_hours=22-7", 2, "22:00-07:00"),
      ("foo=1", 1, "there are: email, matrix"), ("time_zone=Mars", 1, "time_zone"),
      ("email.failed=maybe", 1, "email.failed"),
      ("email.recipient=bob@example.org", 1, "your token names another")],
@@ -229,7 +246,10 @@ async def test_a_problem_is_reported_and_its_notice_found_and_sent_again(api: Ap
     assert "ops@example.org" not in seen
     assert "ops@example.org" in await run(api, "incidents", identifier, role="job manager")
     assert identifier in await run(api, "incidents", role="job manager")
-    await run(api, "incidents", code=1)  # everybody's are for some
+    assert identifier in await run(api, "incidents")
+    bob = api.bob.headers["authorization"].removeprefix("Bearer ")
+    assert identifier not in await run(api, "incidents", token=bob)  # everybody's are for some
+    assert await run(api, "incidents", short_id(identifier)) == seen
     listed = await run(api, "notices", "--status", "failed", role="job manager")
     assert failed.id in listed
     assert "550 5.2.2 the mailbox is full" in listed

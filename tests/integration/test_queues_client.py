@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from heliograph.client import Client, ProblemError
 from heliograph.jobs.states import State
-from tests.parts.api import Api, open_api
+from tests.parts.api import Api, open_api, problem
 from tests.parts.queues import MANAGER, ok, open_queue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -122,8 +122,26 @@ async def test_a_job_is_submitted_to_a_queue_and_the_queue_deleted(api: Api) -> 
     assert ["queue", "domes"] in [line.split() for line in output.splitlines()]
     assert "domes is a pull queue: submit with `queue`" in await run(api, "submit", "domes", code=1)
     assert "did you mean domes?" in await run(api, "submit", "--queue", "dome", code=1)
-    await run(api, "queue", "delete", "domes", code=1)  # a job waits in it
+    assert "1 of its jobs are not over" in (waits := await run(api, "queue", "delete", "domes", code=1))
+    assert "release" not in waits
     job = next(line.split()[1] for line in output.splitlines() if line.startswith("job "))
     await run(api, "cancel", job, code=0)
     assert "gone" in await run(api, "queue", "delete", "domes")
     assert "domes" not in await run(api, "queues")
+
+
+async def test_what_a_dead_agent_holds_is_taken_back(api: Api) -> None:
+    queue = await open_queue(api, lease_seconds=None, delivery="at_most_once")
+    job = (await queue.submit())["id"]
+    await queue.claim_one()
+    assert "1 are held" in (held := await run(api, "queue", "delete", queue.name, code=1))
+    assert "heliograph queue release ID" in held
+    output = await run(api, "queue", "release", job)
+    assert ["state", "queued"] in [line.split() for line in output.splitlines()]
+    assert "nobody holds the job: it is queued" in await run(api, "queue", "release", job, code=1)
+    await queue.claim_one()
+    ok(await api.ada.post(f"/v1/jobs/{job}/cancel"))
+    assert "lease_token" in problem(await queue.agents.post(f"/v1/jobs/{job}/release"), 422, "lease_token")["detail"]
+    assert ok(await queue.manager.post(f"/v1/jobs/{job}/release"))["state"] == "cancelled"
+    problem(await queue.manager.post(f"/v1/jobs/{job}/release", content=b"[]"), 422)
+    problem(await queue.manager.post(f"/v1/jobs/{job}/heartbeat"), 400)

@@ -134,6 +134,27 @@ async def test_it_ends_what_an_agent_holds_for_too_long(site: Site, monkeypatch:
     assert site.relay.backlog == 1
 
 
+async def test_one_job_that_cannot_be_changed_keeps_no_other_from_being_ended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "GRACE_WITHOUT_LEASE", timedelta(milliseconds=1))
+    await until(lambda: site.stores.database.connected_for > timedelta(milliseconds=1))
+    overdue = [await overrun(site.stores) for _ in range(3)]
+    lost = [await site.stores.submit() for _ in range(3)]
+    for _ in lost:
+        await site.stores.claim(ALREADY_OVER)
+    for broken in (overdue[0], lost[0]):
+        await site.stores.collection.update_one({"_id": broken.id}, {"$set": {"history": "none"}})
+    await site.reconciler.end_overruns()
+    await site.reconciler.reconcile()
+    for job, state in (
+        (overdue[1], State.FAILED),
+        (overdue[2], State.FAILED),
+        *((job, State.QUEUED) for job in lost[1:]),
+    ):
+        assert (await site.stores.jobs.get(job.id)).state is state
+
+
 async def test_what_an_agent_finished_while_the_database_was_away_it_may_report(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,8 +302,15 @@ async def test_a_round_that_fails_does_not_end_it(
         raise error
 
     monkeypatch.setattr(site.reconciler, "reconcile", fail)
+    judged: list[int] = []
+
+    async def judge() -> None:
+        judged.append(1)
+        raise error
+
+    monkeypatch.setattr(site.reconciler, "end_overruns", judge)
     task = asyncio.create_task(site.reconciler.run())
-    await until(lambda: len(rounds) >= 3)
+    await until(lambda: len(rounds) >= 3 and len(judged) >= 3)
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()

@@ -118,7 +118,7 @@ async def test_a_secret_reaches_its_backend_and_is_found_nowhere_else(
         assert over["raise"]["error"]["message"] == f"RuntimeError: '{MASK}' is of no use"
         assert MASK in over["raise"]["error"]["traceback"]
         refusals = (await log(ada, over["show to a child"])).splitlines()
-        refused = "this holds a secret of the job that submits: only a secret parameter may"
+        refused = "this holds a secret of the job that submits: only a secret parameter may hold one"
         assert refusals == [f"name: {refused} (and 1 more)", f"name: {refused}"]
 
         await mails.wait_for_mails(2 * len(jobs) - 1)  # of all that was submitted and ended well, or of `raise` badly
@@ -161,6 +161,11 @@ async def log(who: httpx.AsyncClient, job: dict[str, Any]) -> str:
         (lambda password: {"more": [{"password": password}]}, "parameters.main"),
         (lambda password: {"main": {"password": password}, "pin": 7}, "parameters.pin"),
         (lambda _: {"main": {"password": MASK}}, "parameters.main.password"),
+        (lambda password: {"main": {"password": password}, "note": MASK}, "parameters.note"),
+        (
+            lambda password: {"main": {"password": ""}, "more": [1, {"password": password, "user": MASK}]},
+            "parameters.more.1.user",
+        ),
         (lambda password: {"main": {"password": password * 1000}}, "parameters"),
     ],
 )
@@ -174,6 +179,39 @@ async def test_what_is_refused_is_not_quoted(
     for form in forms(password):
         assert form not in json.dumps(found) + captured.out + captured.err
     assert await api.stored() == before
+
+
+async def offer(api: Api, name: str, schema: dict[str, Any]) -> None:
+    """Let the api know a backend of this schema, as a worker of another version may have announced it."""
+    announced: dict[str, Any] = {
+        "version": "1", "rank": "", "title": "", "description": "", "roles": [], "timeout_seconds": None,
+        "schema": json.dumps(schema),
+    }  # fmt: skip
+    await api.database.collection("backends").replace_one({"_id": name}, announced, upsert=True)
+    await api.app.state.parts.registry.refresh()
+
+
+async def test_what_is_shown_of_a_secret_is_no_value_of_a_parameter_that_was_one(api: Api) -> None:
+    schema = {"properties": {"key": {"type": "string", "writeOnly": True}}}
+    await offer(api, "turncoat", schema)
+    job = await api.submit(backend="turncoat", parameters={"key": canary()})
+    await offer(api, "turncoat", {"properties": {"key": {"type": "string"}}})
+    again = await api.ada.post("/v1/jobs", json={"backend": "turncoat", "parameters": job["parameters"]})
+    found = problem(again, 422, "parameters.key")
+    assert "this is the mask that is shown for a secret" in found["detail"]
+    await api.submit(backend="turncoat", parameters={"key": f"not {MASK}", MASK: 1})
+
+
+async def test_a_schema_that_hides_its_marks_takes_no_submission(api: Api) -> None:
+    marks = {"$defs": {"pw": {"$anchor": "pw", "writeOnly": True}}, "properties": {"key": {"$ref": "#pw"}}}
+    await offer(api, "hidden", marks)
+    before = await api.stored()
+    answer = await api.ada.post("/v1/jobs", json={"backend": "hidden", "parameters": {"key": "hunter22"}})
+    problem(answer, 422, "backend")
+    assert await api.stored() == before
+    admin = api.client("root@example.org", "admin")
+    found = problem(await admin.put("/v1/queues/hiding", json={"parameters_schema": marks}), 422, "parameters_schema")
+    assert 'which are not looked for behind such a "$ref"' in found["detail"]
 
 
 async def test_agents_are_given_no_secret(api: Api) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from heliograph.ids import new_token
 from heliograph.jobs.states import State
 from heliograph.jobs.store import AgentClaims, AgentStore
 from heliograph.jobs.store.agent_claims import Take
@@ -15,6 +16,7 @@ from tests.parts.jobs import QUEUE, Stores, lease_of, new_job
 MINUTE = timedelta(minutes=1)
 REQUEST = "a claim"
 WORDS = [request_word(REQUEST, number) for number in range(10)]
+OTHER_WORDS = [request_word("another claim", number) for number in range(100)]
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def agent_claims(stores: Stores) -> AgentClaims:
     return AgentClaims(stores.database)
 
 
-async def take(agent_claims: AgentClaims, *words: str | None, holder: str = "dome-1") -> Take:
-    return await agent_claims.take(QUEUE, holder, MINUTE, words, is_last=False)
+async def take(agent_claims: AgentClaims, *words: str, holder: str = "dome-1") -> Take:
+    return await agent_claims.take(QUEUE, holder, MINUTE, {word: new_token() for word in words}, is_last=False)
 
 
 async def fill(stores: Stores, *priorities: int) -> list[str]:
@@ -36,16 +38,17 @@ async def fill(stores: Stores, *priorities: int) -> list[str]:
 async def test_the_first_are_taken_as_one_by_one(stores: Stores, agent_claims: AgentClaims) -> None:
     by_rank = await fill(stores, 0, 5, 0, 9, 5)
     taken = await take(agent_claims, *WORDS[:3])
-    assert [job.id for job in sorted(taken.jobs, key=rank)] == list(taken.changed) == by_rank[:3]
-    assert (taken.left, taken.is_end) == ((), False)
-    for job in taken.jobs:
+    assert [taken.jobs[word].id for word in WORDS[:3]] == list(taken.changed) == by_rank[:3]
+    assert (taken.doubled, taken.is_end) == ((), False)
+    for job in taken.jobs.values():
         assert (job.state, job.attempt, job.started_at, lease_of(job).holder) == (State.CLAIMED, 1, None, "dome-1")
         assert lease_of(job).until == lease_of(job).deadline == job.updated_at + MINUTE
         assert await stores.story(job) == ["queued", "claimed"]
-    assert {job.id for job in await AgentStore(stores.database).claimed_under(REQUEST)} == set(by_rank[:3])
-    rest = await take(agent_claims, None, None, None)
-    assert ([job.id for job in rest.jobs], rest.left, rest.is_end) == (by_rank[3:], (None,), True)
-    assert await take(agent_claims, None) == Take((), (), (None,), is_end=True)
+    assert await AgentStore(stores.database).claimed_under(REQUEST) == taken.jobs
+    rest = await take(agent_claims, *OTHER_WORDS[:3])
+    assert {word: job.id for word, job in rest.jobs.items()} == dict(zip(OTHER_WORDS, by_rank[3:], strict=False))
+    assert rest.is_end
+    assert await take(agent_claims, WORDS[5]) == Take({}, (), (), is_end=True)
 
 
 async def test_what_is_no_longer_wanted_ends_and_leaves_its_word(stores: Stores, agent_claims: AgentClaims) -> None:
@@ -53,8 +56,8 @@ async def test_what_is_no_longer_wanted_ends_and_leaves_its_word(stores: Stores,
     await stores.collection.update_one({"_id": wished}, {"$set": {"cancel_requested": True}})
     await stores.collection.update_one({"_id": late}, {"$set": {"start_before": datetime.now(UTC) - MINUTE}})
     taken = await take(agent_claims, *WORDS[:3])
-    assert [job.id for job in taken.jobs] == [wanted]
-    assert (taken.changed, taken.left) == ((wished, late, wanted), tuple(WORDS[:2]))
+    assert {word: job.id for word, job in taken.jobs.items()} == {WORDS[2]: wanted}
+    assert (taken.changed, taken.doubled) == ((wished, late, wanted), ())
     for job in (wished, late):
         assert (await stores.jobs.get(job)).state is State.CANCELLED
 
@@ -65,8 +68,12 @@ async def test_those_who_look_at_the_same_time_share_what_there_is(stores: Store
 
     async def drain(holder: str) -> list[str]:
         mine: list[str] = []
-        while not (taken := await take(agent_claims, *[None] * 10, holder=holder)).is_end or taken.jobs:
-            mine += [job.id for job in sorted(taken.jobs, key=rank)]
+        is_end = False
+        while not is_end:
+            words = [request_word(f"{holder} {len(mine)}", number) for number in range(10)]
+            taken = await take(agent_claims, *words, holder=holder)
+            mine += [job.id for job in sorted(taken.jobs.values(), key=rank)]
+            is_end = taken.is_end and not taken.jobs
         return mine
 
     drained = await asyncio.gather(*(drain(f"dome-{number}") for number in range(6)))
@@ -82,10 +89,24 @@ async def test_under_one_word_one_job_is_held(stores: Stores, agent_claims: Agen
     await fill(stores, *[0] * 30)
     taken = await asyncio.gather(*(take(agent_claims, *WORDS[:4]) for _ in range(5)))
     held = await AgentStore(stores.database).claimed_under(REQUEST)
-    assert len(held) == 4
-    assert {job.id for each in taken for job in each.jobs} == {job.id for job in held}
+    assert list(held) == WORDS[:4]
+    assert {word: job for each in taken for word, job in each.jobs.items()} == held
     again = await take(agent_claims, *WORDS[:4])
-    assert again == Take((), (), tuple(WORDS[:4]), is_end=False)
+    assert again == Take({}, (), tuple(WORDS[:4]), is_end=False)
     await fill(stores, 0)
-    last = await take(agent_claims, WORDS[0], *[None] * 99)
-    assert (len(last.jobs), last.left[:1], last.is_end) == (26, (WORDS[0],), False)
+    last = await take(agent_claims, WORDS[0], *OTHER_WORDS[:99])
+    assert (len(last.jobs), last.doubled, last.is_end) == (26, (WORDS[0],), False)
+
+
+async def test_one_that_cannot_be_changed_is_passed_over(stores: Stores, agent_claims: AgentClaims) -> None:
+    broken, *others = await fill(stores, 9, 5, 3, 1)
+    await stores.collection.update_one({"_id": broken}, {"$set": {"attempt": "none"}})
+    first = await take(agent_claims, *WORDS[:3])
+    assert [job.id for job in first.jobs.values()] == others[:2]
+    assert not first.is_end
+    rest = await take(agent_claims, *OTHER_WORDS[:3])
+    assert [job.id for job in rest.jobs.values()] == others[2:]
+    assert rest.is_end
+    await stores.collection.update_one({"_id": broken}, {"$set": {"attempt": 0}})
+    mended = await take(AgentClaims(stores.database), WORDS[5])  # later; here, another api
+    assert [job.id for job in mended.jobs.values()] == [broken]

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from heliograph.ids import new_token
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store import AgentClaims, KnownRequest
+from heliograph.jobs.store.agents import request_word
 from heliograph.jobs.store.claims import Progress
 from heliograph.storage import Database, StoreUnavailableError
 from tests.parts.jobs import ALREADY_OVER, QUEUE, WORKER, Stores, done, failed, lease_of, new_job
@@ -152,9 +154,10 @@ async def test_a_claim_of_several(line: Line, far: Stores, stores: Stores) -> No
     jobs = [await stores.submit() for _ in range(4)]
     await stores.collection.update_one({"_id": jobs[0].id}, {"$set": {"cancel_requested": True}})
     line.lose("update")
-    taken = await AgentClaims(far.database).take(QUEUE, WORKER, None, [None] * 3, is_last=True)
+    words = {request_word("a claim", number): new_token() for number in range(3)}
+    taken = await AgentClaims(far.database).take(QUEUE, WORKER, None, words, is_last=True)
     assert line.losses == 1
-    assert {job.id for job in taken.jobs} == {job.id for job in jobs[1:3]}
+    assert {job.id for job in taken.jobs.values()} == {job.id for job in jobs[1:3]}
     await assert_story(stores, jobs[0], "queued", "cancelled")
     for job in jobs[1:3]:
         await assert_story(stores, job, "queued", "claimed")

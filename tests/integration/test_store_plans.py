@@ -46,9 +46,11 @@ async def renew(stores: Stores) -> None:
 
 async def claim_several(stores: Stores) -> None:
     await stores.submit()
-    take = await AgentClaims(stores.database).take(QUEUE, WORKER, None, ["a claim:000", "a claim:001"], is_last=False)
+    words = {"a claim:000": "token 0", "a claim:001": "token 1"}
+    take = await AgentClaims(stores.database).take(QUEUE, WORKER, None, words, is_last=False)
     assert len(take.jobs) == 2
     assert len(await AgentStore(stores.database).claimed_under("a claim")) == 2
+    assert len(await AgentStore(stores.database).give_back("a claim", words.values(), "api")) == 2
 
 
 async def make_due(stores: Stores) -> None:

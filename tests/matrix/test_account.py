@@ -164,19 +164,21 @@ async def test_without_the_database_the_account_rests(
 
 
 async def test_one_that_is_cancelled_while_it_ends_leaves_no_connection(
-    homeserver: Synapse, bot: User, alice: Person, database: Database, monkeypatch: pytest.MonkeyPatch
+    homeserver: Synapse, bot: User, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lost(*_: Any, **__: Any) -> None:
+    is_over = asyncio.Event()
+
+    async def lost(*_: object) -> None:
+        await is_over.wait()
         raise TenureOverError
 
-    async with running(speaker := account(homeserver, bot, database, lease=SHORT)):
-        room = await alice.room_with(bot.id)
+    monkeypatch.setattr(Account, "_keep_since", lost)
+    monkeypatch.setattr("heliograph_notifier.channels.matrix.account.END_SECONDS", 60.0)
+    async with running(speaker := account(homeserver, bot, database, lease=timedelta(minutes=1))):
         client = speaker._use.client  # type: ignore[union-attr]  # it runs
         session = client.client_session
-        monkeypatch.setattr("heliograph_notifier.channels.matrix.account.END_SECONDS", 60.0)
         monkeypatch.setattr(client, "store_keys", asyncio.Event().wait)  # the database takes its time
-        monkeypatch.setattr(Tenure, "keep", lost)
-        await alice.say(room, "hello")  # how far that was heard is to be kept
+        is_over.set()
         await until(lambda: speaker._use is None)
         assert not session.closed
     assert session.closed

@@ -54,7 +54,7 @@ OPERATORS = (
     "heliograph_notifier.campaigns.store",  # a store of what the notifier alone knows
     "heliograph_standalone.replica_set",  # initiates its replica set
 )  # fmt: skip
-NO_OPERATORS = {"$ref", "$defs"}  # words of JSON Schema
+NO_OPERATORS = {"$ref", "$defs", "$id", "$schema", "$dynamicRef", "$recursiveRef"}  # words of JSON Schema
 
 
 @functools.cache

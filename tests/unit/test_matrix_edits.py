@@ -110,3 +110,30 @@ def test_a_room_that_rests_is_passed_over() -> None:
     assert shown(edits, most=2, resting="!one") == ["b"]
     edits.forget(watch("a", "!one"))
     assert shown(edits) == []
+
+
+def test_what_is_doubted_is_taken_in_again_and_what_waits_keeps_its_place() -> None:
+    edits = Edits()
+    for name in "ab":
+        edits.put(watch(name), AT_WORK)
+    edits.doubt(watch("a"))
+    assert [make(edits), make(edits)] == [Change(watch("a"), AT_WORK), Change(watch("b"), AT_WORK)]
+    for name in "ab":
+        edits.put(watch(name), AT_WORK)
+    assert make(edits) == Change(watch("a"), AT_WORK)
+    assert not list(edits.waiting())
+
+
+def test_after_all_is_cleared_only_what_is_taken_in_since_is_shown() -> None:
+    edits = Edits()
+    for name in "abc":
+        edits.put(watch(name), AT_WORK)
+    change = edits.take(lambda _: True)
+    assert change
+    edits.clear()
+    edits.put(watch("b"), AT_WORK)
+    assert edits.under_way == 1
+    edits.done(change)
+    edits.leave(change)
+    assert make(edits) == Change(watch("b"), AT_WORK)
+    assert not list(edits.waiting())

@@ -10,6 +10,7 @@ import pytest
 
 from heliograph.jobs.model import Artifact, Change, Job
 from heliograph.jobs.states import State
+from heliograph.masking import MASK
 from heliograph.notices.bulletins import Bulletin
 from heliograph.notices.model import Occasion, Subject, SubjectKind
 from heliograph_notifier.describing.bulletin import describe_bulletin
@@ -103,6 +104,12 @@ def test_it_leads_to_the_places_of_its_page_that_there_is_something_at(
 ) -> None:
     notice = describe_job(replace(JOB, attempt=attempt), replace(DELIVERY, occasion=occasion), LINKS)
     assert [link.url for link in notice.links] == [PAGE + each for each in parts]
+
+
+@pytest.mark.parametrize("parameters", [{"password": MASK}, {"logins": [{"user": "ada", "password": MASK}]}])
+def test_what_holds_a_secret_is_not_offered_to_be_repeated(parameters: dict[str, Any]) -> None:
+    notice = describe_job(replace(JOB, parameters=parameters), DELIVERY, LINKS)
+    assert [link.url for link in notice.links] == [PAGE, f"{PAGE}#log"]
 
 
 @pytest.mark.parametrize(

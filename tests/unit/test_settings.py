@@ -6,8 +6,12 @@ import secrets
 from pathlib import Path
 
 import pytest
+import structlog
 
+from heliograph.variables import SETTINGS, unknown_variables, warn_of_unknown
 from heliograph_api.settings import ApiSettings
+from heliograph_notifier.settings import NotifierSettings
+from heliograph_worker.settings import WorkerSettings
 
 STRONG = "3f1d9c0b7a5e48261122334455667788"
 OTHER = "0a9b8c7d6e5f40312233445566778899"
@@ -172,3 +176,40 @@ def test_links_are_signed_where_there_is_a_key(
 def test_a_weak_link_key_is_refused(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HELIOGRAPH_LINK_KEYS", f"{STRONG},short")
     assert "HELIOGRAPH_LINK_KEYS is too weak" in refusal()
+
+
+def test_the_variables_of_all_services_are_known() -> None:
+    services = (ApiSettings, WorkerSettings, NotifierSettings)
+    assert {name.upper() for each in services for name in each.model_fields} == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("HELIOGRAPH_SITENAME", "HELIOGRAPH_SITE_NAME"),
+        ("HELIOGRAPH_PROT", "HELIOGRAPH_PORT"),
+        ("HELIOGRAPH_SMPT_URL", "HELIOGRAPH_SMTP_URL"),
+        ("HELIOGRAPH_SINGING_KEYS_FILE", "HELIOGRAPH_SIGNING_KEYS_FILE"),
+        ("heliograph_slot", "HELIOGRAPH_SLOTS"),
+        ("HELIOGRAPH_NONSENSE", None),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_what_was_meant(
+    environment: pytest.MonkeyPatch, variable: str, nearest: str | None
+) -> None:
+    environment.setenv(variable, "a value that is not repeated")
+    with structlog.testing.capture_logs() as told:
+        warn_of_unknown()
+    (warning,) = told
+    assert (warning["variable"], warning.get("nearest")) == (variable, nearest)
+    assert warning["log_level"] == "warning"
+    assert "a value" not in str(warning)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["HELIOGRAPH_PORT", "heliograph_port", "HELIOGRAPH_SEAL_KEYS_FILE", "HELIOGRAPH_TOKEN", "HELIOGRAPH_PLUGINS",
+     "HELIOGRAPH_CHANNEL_APPRISE_CONFIG", "PORTS", "HELIOGRAPHS"],
+)  # fmt: skip
+def test_a_variable_that_somebody_reads_is_not(variable: str) -> None:
+    assert unknown_variables([variable]) == {}

@@ -1,6 +1,7 @@
 """A mail over one connection: which exchanges it takes, and what is left of the connection when the server says no."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -10,74 +11,50 @@ from aiosmtplib import (
     SMTPException,
     SMTPReadTimeoutError,
     SMTPRecipientRefused,
+    SMTPResponse,
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
 
+from heliograph_notifier.channels.connections import Connections, Server
 from heliograph_notifier.channels.session import Session
+from tests.parts.scripted_smtp import HANG_UP, TAKEN, Script, scripted
 from tests.parts.waiting import until
 
 ADA = "ada@example.org"
 US = "heliograph@example.org"
 MAIL = b"Subject: Sunspots\r\n\r\nThe plot is ready.\r\n"
-TAKEN = {"MAIL": "250 go on", "RCPT": "250 go on", "DATA": "354 go on", ".": "250 taken", "RSET": "250 forgotten"}
-HANG_UP = "hang up"
-
-
-class Script:
-    """A server that answers by its script, and keeps what it heard: commands, whole mails, and each read by itself."""
-
-    def __init__(self, answers: Mapping[str, str]) -> None:
-        self.answers = {**TAKEN, **answers}
-        self.heard: list[str] = []
-        self.reads: list[bytes] = []
-        self.mails: list[bytes] = []
-        self.writer: asyncio.StreamWriter | None = None
-        self.is_over = asyncio.Event()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        try:
-            await self._converse(reader, writer)
-        finally:
-            writer.close()
-            self.is_over.set()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received, is_data = b"", False
-        while data := await reader.read(65_536):
-            self.reads.append(data)
-            received += data
-            end = b"\r\n.\r\n" if is_data else b"\r\n"
-            while end in received:
-                said, _, received = received.partition(end)
-                word = "." if is_data else said.decode().partition(" ")[0]
-                (self.mails.append(said) if is_data else self.heard.append(said.decode()))
-                answer = self.answers[word]
-                if answer == HANG_UP:
-                    return
-                is_data = answer.startswith("354")
-                end = b"\r\n.\r\n" if is_data else b"\r\n"
-                writer.write(answer.encode() + b"\r\n" if answer else b"")
+LARGE_MAIL = MAIL + b"x" * 3_000_000  # more than lies between two who do not read
 
 
 @asynccontextmanager
 async def session(
     answers: Mapping[str, str] | None = None, *, pipelines: bool = True, patience: float = 20
 ) -> AsyncIterator[tuple[Session, Script]]:
-    script = Script(answers or {})
-    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
-    opened = Session(transport, pipelines=pipelines, takes_utf8=True, patience=patience)
-    try:
-        await until(lambda: script.writer is not None, within_seconds=10)
-        yield opened, script
-    finally:
-        opened.close()
-        await asyncio.wait_for(script.is_over.wait(), 10)
-        server.close()
-        await server.wait_closed()
+    async with scripted(answers) as script:
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", script.port)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+        opened = Session(transport, pipelines=pipelines, takes_utf8=True, patience=patience)
+        try:
+            await until(lambda: script.writer is not None, within_seconds=10)
+            yield opened, script
+        finally:
+            opened.close()
+            script.may_read.set()
+            await asyncio.wait_for(script.is_over.wait(), 10)
+
+
+async def finish(open_session: Session, message: bytes = MAIL) -> SMTPResponse:
+    """Hand a mail over that the server expects, and return its answer."""
+    open_session.hand_over(message)
+    return await open_session.answer()
+
+
+async def say(script: Script, words: bytes) -> None:
+    """Have the server say what nobody asked for."""
+    assert script.writer
+    script.writer.write(words)
+    await script.writer.drain()
 
 
 @pytest.mark.parametrize("pipelines", [True, False])
@@ -85,7 +62,7 @@ async def test_a_mail_is_taken_and_the_next_one_goes_over_the_same_connection(*,
     async with session(pipelines=pipelines) as (open_session, script):
         for _ in range(2):
             await open_session.begin(US, ADA)
-            assert (await open_session.finish(MAIL)).message == "taken"
+            assert (await finish(open_session)).message == "taken"
         assert open_session.is_connected
     assert script.heard == [f"MAIL FROM:<{US}>", f"RCPT TO:<{ADA}>", "DATA"] * 2
     assert script.mails == [MAIL.removesuffix(b"\r\n")] * 2
@@ -95,7 +72,7 @@ async def test_a_mail_is_taken_and_the_next_one_goes_over_the_same_connection(*,
 async def test_commands_travel_together_where_the_server_takes_them(*, pipelines: bool, exchanges: int) -> None:
     async with session(pipelines=pipelines) as (open_session, script):
         await open_session.begin(US, ADA)
-        await open_session.finish(MAIL)
+        await finish(open_session)
     assert len(script.reads) == exchanges
 
 
@@ -103,7 +80,7 @@ async def test_no_line_of_a_mail_ends_it_early() -> None:
     text = b".\r\nMAIL FROM:<x>\r\n.\r\n..\r\nno end of line"
     async with session() as (open_session, script):
         await open_session.begin(US, ADA)
-        await open_session.finish(text)
+        await finish(open_session, text)
         assert open_session.is_connected
     assert script.mails == [b"..\r\nMAIL FROM:<x>\r\n..\r\n...\r\nno end of line"]
     assert script.heard[-1] == "DATA"
@@ -128,7 +105,7 @@ async def test_after_a_refusal_nothing_is_sent_and_the_connection_serves_on(
         script.answers = TAKEN
         await open_session.reset()
         await open_session.begin(US, ADA)
-        assert (await open_session.finish(MAIL)).code == 250
+        assert (await finish(open_session)).code == 250
     assert len(script.mails) == 1
 
 
@@ -164,9 +141,7 @@ async def test_one_that_goes_without_a_word_is_said_to_be_gone(word: str) -> Non
 
 async def test_a_word_that_was_not_asked_for_is_no_answer() -> None:
     async with session() as (open_session, script):
-        assert script.writer
-        script.writer.write(b"250 I feel like saying so\r\n")
-        await script.writer.drain()
+        await say(script, b"250 I feel like saying so\r\n")
         await until(lambda: bool(open_session._replies), within_seconds=10)
         with pytest.raises(SMTPServerDisconnected):
             await open_session.begin(US, ADA)
@@ -188,10 +163,8 @@ async def test_an_answer_may_come_in_pieces_and_have_several_lines() -> None:
     async with session({"RSET": ""}) as (open_session, script):
         asked = asyncio.create_task(open_session.reset())
         await until(lambda: "RSET" in script.heard, within_seconds=10)
-        assert script.writer
         for piece in (b"2", b"50-one\r\n250", b"-two\r", b"\n250 three\r\n"):
-            script.writer.write(piece)
-            await script.writer.drain()
+            await say(script, piece)
             await asyncio.sleep(0)
         await asked
         assert open_session.is_connected
@@ -202,8 +175,7 @@ async def test_what_is_no_answer_closes_the_connection(words: bytes) -> None:
     async with session({"RSET": ""}) as (open_session, script):
         asked = asyncio.create_task(open_session.reset())
         await until(lambda: "RSET" in script.heard, within_seconds=10)
-        assert script.writer
-        script.writer.write(words)
+        await say(script, words)
         with pytest.raises(SMTPServerDisconnected, match="none of SMTP"):
             await asked
 
@@ -214,3 +186,98 @@ async def test_no_address_brings_a_command_of_its_own(recipient: str) -> None:
         with pytest.raises(ValueError, match="control character"):
             await open_session.begin(US, recipient)
     assert script.heard == []
+
+
+@pytest.mark.parametrize("answer", ["250 queued as\rABC", "250 taken\r", "250-queued\r\r\n250 taken"])
+async def test_a_return_within_an_answer_is_part_of_it(answer: str) -> None:
+    async with session({".": answer}) as (open_session, script):
+        for _ in range(2):
+            await open_session.begin(US, ADA)
+            assert (await finish(open_session)).code == 250
+    assert len(script.mails) == 2
+
+
+@pytest.mark.parametrize("is_with_the_system", [True, False])
+async def test_of_a_mail_that_was_given_up_nothing_more_arrives(*, is_with_the_system: bool) -> None:
+    async with session(patience=0.5) as (open_session, script):
+        transport = open_session._transport
+        await open_session.begin(US, ADA)
+        script.may_read.clear()
+        open_session.hand_over(MAIL + b"x" * 200_000 if is_with_the_system else LARGE_MAIL)
+        assert (transport.get_write_buffer_size() == 0) is is_with_the_system
+        with pytest.raises(SMTPReadTimeoutError):
+            await open_session.answer()
+        script.may_read.set()
+        await asyncio.wait_for(script.is_over.wait(), 10)
+    assert script.mails == []
+
+
+async def test_one_that_hangs_up_along_with_its_answer_is_sent_no_mail() -> None:
+    async with session({"DATA": f"354 go on\r\n{HANG_UP}"}) as (open_session, _):
+        await open_session.begin(US, ADA)
+        with pytest.raises(SMTPServerDisconnected):
+            open_session.hand_over(MAIL)
+
+
+async def test_a_server_that_answers_before_it_is_sent_the_mail_is_sent_none() -> None:
+    async with session({"DATA": "354 go on\r\n250 noise"}) as (open_session, script):
+        await open_session.begin(US, ADA)
+        await until(lambda: bool(open_session._replies), within_seconds=10)
+        with pytest.raises(SMTPServerDisconnected, match="unasked"):
+            open_session.hand_over(MAIL)
+        assert not open_session.is_connected
+        await asyncio.wait_for(script.is_over.wait(), 10)
+    assert len(script.reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "error"), [(b"250 noise\r\n", SMTPServerDisconnected), (b"552 too large\r\n", SMTPDataError)]
+)
+async def test_nothing_that_is_said_amid_a_mail_says_that_it_was_taken(
+    words: bytes, error: type[SMTPException]
+) -> None:
+    async with session() as (open_session, script):
+        await open_session.begin(US, ADA)
+        script.may_read.clear()
+        open_session.hand_over(LARGE_MAIL)
+        await say(script, words)
+        with pytest.raises(error):
+            await open_session.answer()
+        assert not open_session.is_connected
+        script.may_read.set()
+        await asyncio.wait_for(script.is_over.wait(), 10)
+    assert script.mails == []
+
+
+async def test_of_two_answers_to_a_mail_none_counts() -> None:
+    async with session({".": "250 noise\r\n554 not this content"}) as (open_session, _):
+        await open_session.begin(US, ADA)
+        with pytest.raises(SMTPServerDisconnected, match="unasked"):
+            await finish(open_session)
+        assert not open_session.is_connected
+
+
+async def test_a_mail_is_taken_by_a_server_that_takes_its_leave_then() -> None:
+    async with session({".": "250 taken\r\n421 good night"}) as (open_session, _):
+        await open_session.begin(US, ADA)
+        assert (await finish(open_session)).message == "taken"
+
+
+async def test_nobody_is_left_with_a_connection_that_nobody_waits_for() -> None:
+    async with scripted(greeting="220 good day") as script:
+        connections = Connections(Server("127.0.0.1", script.port), 1)
+        async with connections.lend(asked=False):
+            pass
+        script.answers["RSET"] = ""
+
+        async def borrow() -> None:
+            async with connections.lend(asked=True):
+                pass
+
+        borrowing = asyncio.create_task(borrow())
+        await until(lambda: "RSET" in script.heard, within_seconds=10)
+        borrowing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await borrowing
+        await asyncio.wait_for(script.is_over.wait(), 10)
+        await connections.close()

@@ -74,20 +74,25 @@ class Keeping(Recorder):
         self.kept = content
 
 
-@pytest.mark.parametrize("how", ["well", "tell", "raise", "once"])
+@pytest.mark.parametrize("how", ["well", "tell", "tell both", "at length", "raise", "once"])
 async def test_a_secret_is_masked_as_a_worker_masks_it(pool: Pool, how: str) -> None:
-    password, seen = "correct-horse-battery", Keeping()
-    blob = sealed([SEAL_KEY], "job", [(("main", "password"), password)])
-    task = asked("vault", {"main": {"password": MASK}, "how": how})
+    password, pin, seen = 'correct-"horse"-bättery', "271828", Keeping()
+    blob = sealed([SEAL_KEY], "job", [(("main", "password"), password), (("pin",), pin)])
+    task = asked("vault", {"main": {"password": MASK}, "pin": MASK, "how": how})
     theirs = await pool.run(replace(task, secrets=JobSecrets("job", blob, [SEAL_KEY])), seen)
-    ours = await asyncio.to_thread(run, secretive.vault, {"main": {"password": password}, "how": how}, catch=True)
+    whole = {"main": {"password": password}, "pin": pin, "how": how}
+    ours = await asyncio.to_thread(run, secretive.vault, whole, catch=True)
+    assert theirs.kind is (OutcomeKind.FAILED if how in ("at length", "raise", "once") else OutcomeKind.DONE)
     assert theirs.result == ours.returned
     assert (theirs.error and theirs.error.message) == (ours.error and ours.error.message)
     assert seen.text == ours.log
-    assert list(seen.artifacts) == list(ours.artifacts)
+    assert seen.artifacts == {name: (each.content, each.media_type) for name, each in ours.artifacts.items()}
     assert getattr(seen, "kept", {}) == dict(ours.remembered)
     assert [(each[1], each[3]) for each in seen.progress_seen] == [(each.stage, each.message) for each in ours.progress]
-    assert password not in repr([theirs, ours, seen.__dict__])
+    told = repr([theirs, ours, {**seen.__dict__, "artifacts": list(seen.artifacts)}])
+    assert "correct" not in told
+    assert "ttery" not in told
+    assert pin not in told
 
 
 def test_a_child_may_be_given_a_secret_where_it_is_one() -> None:
@@ -97,7 +102,7 @@ def test_a_child_may_be_given_a_secret_where_it_is_one() -> None:
     assert handed_on.submitted[0].parameters["main"] == {"password": MASK}
     shown = run(secretive.vault, {**parameters, "how": "show to a child"}, children={"vault": secretive.vault})
     assert shown.submitted == ()
-    assert "name: this holds a secret of the job that submits: only a secret parameter may" in shown.log
+    assert "name: this holds a secret of the job that submits: only a secret parameter may hold one" in shown.log
 
 
 async def test_a_time_limit_is_told_as_a_worker_tells_it(pool: Pool, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Notices as a caller may read them: those to them, and to whomever their own submission named, with the recipient."""
+"""Notices as a caller may read them: those to them whole, those to whomever their submission named with the address."""
 
 from collections.abc import Iterable
 
@@ -21,13 +21,10 @@ async def shown(
 ) -> list[NoticeView]:
     """Return notices as far as the caller may read them; ``job`` is the one that all are about."""
     if not caller.may(Action.SEE_ALL):
-        places = await places_of(request, caller)
+        places, named = await places_of(request, caller), frozenset[tuple[str, str]]()
         if job is not None and job.owner == caller.subject:
-            places |= _named(Notify.from_document(job.notify))
-        deliveries = [disclosed(each, caller.subject, places) for each in deliveries]
+            notify = Notify.from_document(job.notify)
+            named = frozenset((each.channel, each.recipient) for each in notify.named)
+            places |= {(_CONTACTS, each.subject) for each in notify.contacts}
+        deliveries = [disclosed(each, caller.subject, places, named) for each in deliveries]
     return [NoticeView.from_delivery(each) for each in deliveries]
-
-
-def _named(notify: Notify) -> frozenset[tuple[str, str]]:
-    wishes = [(each.channel, each.recipient) for each in (*notify.asked, *notify.named)]
-    return frozenset([*wishes, *((_CONTACTS, each.subject) for each in notify.contacts)])

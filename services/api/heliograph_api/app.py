@@ -30,6 +30,7 @@ from heliograph.jobs.service import JobService
 from heliograph.jobs.store import (
     AgentClaims,
     AgentStore,
+    AnswerStore,
     ClaimStore,
     Counts,
     FollowerStore,
@@ -53,6 +54,7 @@ from heliograph.notices.preferences import PreferenceStore
 from heliograph.notices.store import Ledger
 from heliograph.notices.watches import WatchStore, ensure_watch_indexes
 from heliograph.queues.agents import Agents
+from heliograph.queues.claiming import Claiming
 from heliograph.queues.service import QueueService
 from heliograph.queues.store import QueueStore
 from heliograph.storage import Database, Files
@@ -147,8 +149,14 @@ def _parts(settings: ApiSettings, database: Database, bus: Bus) -> Parts:
         queues=QueueService(declared, Counts(database), queue_tokens, registry),
         agents=Agents(
             declared,
-            ClaimStore(database),
-            AgentClaims(database),
+            Claiming(
+                declared,
+                ClaimStore(database),
+                AgentClaims(database),
+                AgentStore(database),
+                AnswerStore(database),
+                relay,
+            ),
             AgentStore(database),
             relay,
             bus,
@@ -181,6 +189,7 @@ async def _background(app: FastAPI, parts: Parts) -> AsyncIterator[None]:
         await stack.enter_async_context(running(parts.relay.run()))
         await stack.enter_async_context(running(parts.waiting.run()))
         await stack.enter_async_context(running(_after(app, reconciler.run)))
+        await stack.enter_async_context(running(_after(app, parts.agents.claiming.run)))
         await stack.enter_async_context(running(_after(app, parts.registry.run)))
         await stack.enter_async_context(running(_after(app, Census(parts.database, parts.dead).run)))
         letters = await parts.bus.subscribe_dead(LetterStore(parts.database).keep)

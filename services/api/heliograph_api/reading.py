@@ -9,7 +9,7 @@ from starlette.requests import Request
 from heliograph.admission.entry import MOST_FAULTS
 from heliograph.errors import FieldError, InvalidInputError
 from heliograph.wire.faults import words_of
-from heliograph_api.body import read_json
+from heliograph_api.body import parse_json, read_body
 from heliograph_api.parts import parts_of
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -20,9 +20,15 @@ async def read_model(request: Request, model: type[Body]) -> Body:
     return judged(model, await read_object(request))
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """Return the body, a JSON object; raises as ``read_json`` does."""
-    body = await read_json(request, parts_of(request).settings.most_body_bytes)
+async def read_object(request: Request, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body, a JSON object, or ``default`` where there is one and the body is empty.
+
+    Raises as ``read_json`` does.
+    """
+    data = await read_body(request, parts_of(request).settings.most_body_bytes)
+    if not data and default is not None:
+        return default
+    body = parse_json(data)
     if not isinstance(body, dict):
         raise InvalidInputError.of("", "the body is not a JSON object")
     return body
@@ -39,10 +45,12 @@ def judged(model: type[Body], body: dict[str, Any]) -> Body:
         ]) from error  # fmt: skip
 
 
-def body_of(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
+def body_of(
+    model: type[BaseModel], media_type: str = "application/json", *, is_required: bool = True
+) -> dict[str, Any]:
     """Return what the OpenAPI document says of a route that reads such a body; ``documentation`` adds the model."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+    return {"requestBody": {"required": is_required, "content": {media_type: {"schema": schema}}}}
 
 
 def _shortened(model: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from heliograph import faults
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
+from heliograph.variables import warn_of_unknown
 from heliograph_notifier.app import Notifier
 from heliograph_notifier.settings import NotifierSettings
 
@@ -11,6 +12,7 @@ def main() -> None:
     """Run a notifier."""
     settings = NotifierSettings.load()
     configure_logging(settings.log_level)
+    warn_of_unknown()
     faults.arm(settings.fault_point)
     serve(Notifier(settings))
 

@@ -89,7 +89,7 @@ class Notifier(Service):
         sender = Sender(ledger, matter, channels, pace)
         await stack.enter_async_context(_sending(sender))
         await stack.enter_async_context(running(Census(database).run()))
-        announcing = Announcing(database, channels.values(), settings.incidents)
+        announcing = Announcing(database, channels.values(), settings.incidents, settings.defaults)
         await stack.enter_async_context(running(announcing.run()))
         contacts = open_contacts(settings)
         if contacts is not None:

@@ -11,7 +11,7 @@ import structlog
 
 from heliograph import faults
 from heliograph.backoff import Backoff
-from heliograph.channels import Channel, Notice, OutcomeUnknown, Refused, TryLater
+from heliograph.channels import CancelledUnsentError, Channel, Notice, OutcomeUnknown, Refused, TryLater
 from heliograph.errors import NotFoundError
 from heliograph.notices.model import Delivery, DeliveryStatus, Outcome, Policy
 from heliograph.notices.store import Leased, Ledger
@@ -126,6 +126,8 @@ class Attempts:
 
     def _failed(self, leased: Leased, error: BaseException, notice: Notice | None) -> Ended:
         """Judge what went wrong; before there is a notice, certainly nothing went out."""
+        if isinstance(error.__cause__, CancelledUnsentError):  # what a deadline makes of it from Python 3.12 on
+            error = error.__cause__
         match error:
             case Refused():
                 return self._refused(leased, error.reply)
@@ -180,6 +182,8 @@ def _fault(leased: Leased, error: BaseException) -> str:
     """Return why a notice could not be made, which is no fault of its channel's."""
     if isinstance(error, StoreUnavailableError):
         return "the database is away"
+    if isinstance(error, CancelledUnsentError):
+        return "nothing was sent before the deadline"
     if isinstance(error, TimeoutError):
         return "it was not described in time"
     _logger(leased).error("a notice could not be made", exc_info=error)  # the next ones may be fine

@@ -27,12 +27,12 @@ class Links:
         """Return the page of a job; ``part`` is a place on it, such as "log"."""
         return f"{self._base}/jobs/{quote(job)}" + (f"#{part}" if part else "")
 
-    def work(self, job: str, *, is_begun: bool, is_over: bool) -> tuple[Link, ...]:
+    def work(self, job: str, *, is_begun: bool, is_repeatable: bool) -> tuple[Link, ...]:
         """Return where a job can be looked at: its page, and the places on it that there is something to see at."""
         return (
             Link("Open its page", self.job_page(job)),
             *([Link("Read its log", self.job_page(job, "log"))] if is_begun else []),
-            *([Link("Repeat this request", self.job_page(job, "repeat"))] if is_over else []),
+            *([Link("Repeat this request", self.job_page(job, "repeat"))] if is_repeatable else []),
         )
 
     def unsubscribe(self, delivery: Delivery) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -17,10 +18,11 @@ import uvloop
 from heliograph.client.terminal import DEFAULT_URL
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
+from heliograph.variables import unknown_variables
 from heliograph_standalone.demo import run_demo
 from heliograph_standalone.homeserver import HomeserverError
 from heliograph_standalone.mongod_binary import MongodError
-from heliograph_standalone.standalone import PortTakenError, SettingsError, Standalone
+from heliograph_standalone.standalone import LOG_LEVEL, PortTakenError, SettingsError, Standalone
 from heliograph_worker.backends.declared import BackendsFileError
 from heliograph_worker.scratch import ScratchError
 from heliograph_worker.undumpable import forbid_looking_inside
@@ -33,7 +35,7 @@ Home = Annotated[Path, typer.Option(help="Where the data, the keys and the mails
 @app.command()
 def up(home: Home = Path(".heliograph"), port: Annotated[int, typer.Option(help="The api's port")] = 8000) -> None:
     """Run until Ctrl-C. Data survive in the home folder."""
-    configure_logging("info")
+    configure_logging(LOG_LEVEL)
     with _explained():
         standalone = Standalone(home, port=port, on_ready=lambda: _tell(standalone, home))
         serve(standalone)
@@ -43,12 +45,17 @@ def _tell(standalone: Standalone, home: Path) -> None:
     token = standalone.tokens.sign("you@localhost", lifetime=timedelta(days=30), roles=["admin"], tem=0)
     address = "" if standalone.url == DEFAULT_URL else f"address  export HELIOGRAPH_URL={standalone.url}\n"
     ignored = f"ignored  {', '.join(standalone.ignored)}: set by this command itself\n" if standalone.ignored else ""
+    unknown = "".join(
+        f"unknown  {name}: no setting has this name{f', {nearest} has' if nearest else ''}\n"
+        for name, nearest in unknown_variables(os.environ).items()
+    )
     sys.stdout.write(
         f"api      {standalone.url}/docs\n"
         f"mails    {home / 'mail'}\n"
         f"token    export HELIOGRAPH_TOKEN={token}\n"
         f"{address}"
         f"{ignored}"
+        f"{unknown}"
         f"then     . .venv/bin/activate; heliograph submit periodogram --wait\n"
         f"stop     Ctrl-C\n"
     )

@@ -27,8 +27,10 @@ from heliograph_worker.app import Worker
 from heliograph_worker.settings import WorkerSettings
 
 HOST = "127.0.0.1"
+LOG_LEVEL = "info"
 DRAIN_SECONDS, GRACE_SECONDS = 3, 3  # somebody waits at the keyboard; what is not over by then is handed back
 MONGODB_URL = "HELIOGRAPH_MONGODB_URL"  # a MongoDB to use instead of one of our own
+MAIL_FROM = "HELIOGRAPH_MAIL_FROM"
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
@@ -110,7 +112,12 @@ class Standalone(Service):
         await stack.enter_async_context(self.mails)
         database = await stack.enter_async_context(Database(mongodb_url))
         bus = await stack.enter_async_context(MemoryBus())
-        shared = {"mongodb_url": mongodb_url, "bus_url": "memory://", "public_url": self.url}
+        shared = {
+            "mongodb_url": mongodb_url,
+            "bus_url": "memory://",
+            "public_url": self.url,
+            "log_level": LOG_LEVEL,
+        }
         api = self._settings(
             ApiSettings,
             {
@@ -128,9 +135,10 @@ class Standalone(Service):
             {
                 **shared,
                 "smtp_url": self.mails.url,
-                "mail_from": "Heliograph <heliograph@localhost>",
+                **({} if MAIL_FROM in os.environ else {"mail_from": "Heliograph <heliograph@localhost>"}),
                 "link_keys": (self._keys.link_key,),
                 "seal_keys": (self._keys.seal_key,),
+                "metrics_host": HOST,
                 "metrics_port": None,
                 **self._matrix,
             },
@@ -143,6 +151,7 @@ class Standalone(Service):
                 "link_keys": (self._keys.link_key,),
                 "seal_keys": (self._keys.seal_key,),
                 "scratch": self._home / "scratch",
+                "metrics_host": HOST,
                 "metrics_port": None,
                 "drain_seconds": DRAIN_SECONDS,
                 "grace_seconds": GRACE_SECONDS,

@@ -5,6 +5,7 @@ import sys
 from heliograph import faults
 from heliograph.logs import configure_logging
 from heliograph.serving import serve
+from heliograph.variables import warn_of_unknown
 from heliograph_worker.app import Worker
 from heliograph_worker.backends.declared import BackendsFileError
 from heliograph_worker.scratch import ScratchError
@@ -17,6 +18,7 @@ def main() -> None:
     forbid_looking_inside()
     settings = WorkerSettings.load()
     configure_logging(settings.log_level)
+    warn_of_unknown()
     faults.arm(settings.fault_point)
     try:
         serve(Worker(settings))

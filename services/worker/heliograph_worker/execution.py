@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from heliograph.backends.errors import BackendError, FatalError
-from heliograph.backends.failures import clean, ran_too_long
-from heliograph.backends.result import as_json
+from heliograph.backends.failures import MOST_TOLD, clean, ran_too_long
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ErrorKind
 from heliograph_worker.folder import Folder
@@ -30,8 +29,8 @@ from heliograph_worker.protocol import (
     frame,
 )
 from heliograph_worker.reporting import ArtifactDelivery, ProgressReports
-from heliograph_worker.secrets import masked
 from heliograph_worker.task import Observer, Outcome, OutcomeKind, StopReason, Task
+from heliograph_worker.telling import Telling
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +71,7 @@ class Execution:
         self._observer = observer
         self._stop = stop
         self._mask = task.secrets.mask if task.secrets else None
+        self._telling = Telling(self._mask)
         self._answering: asyncio.Task[None] | None = None
         self._stop_reason: str | None = None  # in the words of `JobContext.stop_reason`
         self.reusable = False
@@ -141,9 +141,7 @@ class Execution:
         finally:
             os.close(pipe)
         while message := await self._child.receive():
-            if self._mask:
-                message = masked(message, self._mask)
-            match message:
+            match message := await self._telling.shown(message):
                 case Progress():
                     progress.put(message)
                 case ArtifactMade():
@@ -164,10 +162,10 @@ class Execution:
                 found = await self._observer.answer(question.topic, json.loads(question.content))
             answer = frame(Answer(content=json.dumps(found)))
         except BackendError as error:
-            answer = frame(Answer(error=clean(str(error), 2_000), kind=error.kind))
+            answer = frame(Answer(error=clean(str(error), MOST_TOLD), kind=error.kind))
         except Exception as error:  # noqa: BLE001 - a defect here must not leave a thread of the job waiting for ever
             _log.exception("a job's question failed", job=self._task.job, topic=question.topic)
-            answer = frame(Answer(error=f"the worker could not answer: {clean(str(error), 500)}"))
+            answer = frame(Answer(error=f"the worker could not answer: {clean(str(error), MOST_TOLD)}"))
         await self._child.answer(answer)
 
     def _message(self) -> Run:
@@ -191,18 +189,22 @@ class Execution:
         try:
             report = await listening
         except (OSError, ProtocolError) as error:
-            return _failed(ErrorKind.FATAL, self._mask.text(str(error)) if self._mask else str(error))
+            return self._failed_at(str(error))
         if report is None:
             return _failed(ErrorKind.FATAL, f"the backend's process ended {describe_end(await self._child.wait())}")
-        self.reusable = report.clean and not self._child.left_something()
+        # What its code keeps of a secret (a session, a cache) would be told by a next job, which knows no such secret.
+        self.reusable = report.clean and not self._task.secrets and not self._child.left_something()
         if isinstance(report, Returned):
-            try:  # once more, for a backend can reach the socket on which its process says this
-                return Outcome(OutcomeKind.DONE, result=json.loads(as_json(json.loads(report.result))))
+            try:
+                return Outcome(OutcomeKind.DONE, result=await self._telling.result(report))
             except (ValueError, RecursionError, FatalError) as error:
-                return _failed(ErrorKind.FATAL, f"the backend's process told of no result: {clean(str(error), 500)}")
+                return self._failed_at(f"the backend's process told of no result: {error}")
         if report.kind is ErrorKind.CANCELLED:
             return Outcome(OutcomeKind.STOPPED)  # by a signal that reached it before us, as when a system shuts down
         return _failed(report.kind, report.message, report.traceback)
+
+    def _failed_at(self, why: str) -> Outcome:
+        return Outcome(OutcomeKind.FAILED, error=self._telling.error(JobError(ErrorKind.FATAL, why)))
 
     @staticmethod
     async def _tell_rest(

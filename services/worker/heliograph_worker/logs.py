@@ -20,7 +20,7 @@ CHUNK = 64 * 1024
 HEAD = TAIL = 256 * 1024
 _BATCH_SECONDS = 0.2
 _BUDGET = 4 * 1024 * 1024  # per batch: what a job prints beyond 20 MB/s waits, so that it cannot take the event loop
-_MASKED_AT_ONCE = 8 * 1024
+_MASKED_AT_ONCE = 4 * 1024  # bytes; the search takes up to 10 ms
 _BUDGET_OF_SECOND = (
     _BUDGET / _BATCH_SECONDS * 10
 )  # of a job with secrets: the search for them takes a tenth of the loop

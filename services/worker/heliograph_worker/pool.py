@@ -36,7 +36,7 @@ class Pool:
     owner: what a backend keeps in its modules is nobody else's business. A job that runs what its caller wrote has a
     child of its own, under an account of its own, and nothing of it is there afterwards. One fresh spare is kept warm,
     so that a task need not wait for an interpreter to start; there is at most one process more than there are slots. A
-    child whose job timed out, was stopped, crashed or left threads or processes behind is thrown away.
+    child whose job timed out, was stopped, crashed, left threads or processes behind or knew secrets is thrown away.
 
     Parameters
     ----------
@@ -192,7 +192,9 @@ class Pool:
         reusable = False
         try:
             if task.secrets:
-                task = replace(task, parameters=task.secrets.open(task.parameters))
+                # In a thread, for all that a secret may be written as is worked out here.
+                parameters = await asyncio.to_thread(task.secrets.open, task.parameters)
+                task = replace(task, parameters=parameters)
             account = self._catalogue.accounts.get(task.backend)
             child = await self._take(task, account)
             self._keep_spare()

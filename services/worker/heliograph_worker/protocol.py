@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from heliograph.jobs.states import ErrorKind
 
@@ -134,8 +134,11 @@ def parse_from_child(body: bytes) -> FromChild:
     """
     try:
         return _from_child.validate_json(body)
-    except ValueError as error:
-        raise ProtocolError(f"the backend's process sent no message: {error}") from None
+    except ValidationError as error:
+        # Without the input, of which a part would be quoted: masked is what is whole.
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise ProtocolError(f"the backend's process sent no message: {place}: {fault['msg']}") from None
 
 
 def parse_run(body: bytes) -> Run:

@@ -8,10 +8,11 @@ from typing import Any
 import jsonschema_rs
 import structlog
 
-from heliograph.admission.marked_parameters import MarkedPlaces, dotted, is_file, is_secret
+from heliograph.admission.marked_parameters import MarkedPlaces, Place, dotted, is_secret
+from heliograph.backends.files import FILE_FORMAT
 from heliograph.errors import FieldError, InvalidInputError
 from heliograph.json_text import json_text
-from heliograph.secret_parameters import Place, Secret
+from heliograph.secret_parameters import Secret
 
 _log = structlog.get_logger()
 
@@ -112,8 +113,15 @@ def _apart(faults: Iterable[tuple[Place, str]], secret: set[Place]) -> Iterator[
         yield FieldError(dotted(place), message) if outer is None else FieldError(dotted(outer), "a part does not fit")
 
 
+def is_file(schema: dict[str, Any]) -> bool:
+    """Say whether what fits this schema is the id of an upload."""
+    return schema.get("format") == FILE_FORMAT
+
+
 def compiled(schema: Any, *, quotes: bool = True) -> Any:
     """Compile a JSON Schema. One that refers to another address is of no use: nothing is fetched for it.
+
+    Nor is one of use that marks secrets in a way in which they would not all be found.
 
     What its check says quotes the value at fault only where it ``quotes``.
 
@@ -123,6 +131,9 @@ def compiled(schema: Any, *, quotes: bool = True) -> Any:
         It is none; the message says why in one line.
     """
     try:
-        return jsonschema_rs.validator_for(schema, offline=True, mask=None if quotes else _UNQUOTED)
+        validator = jsonschema_rs.validator_for(schema, offline=True, mask=None if quotes else _UNQUOTED)
     except (ValueError, jsonschema_rs.ValidationError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
+    if flaw := MarkedPlaces(schema, is_secret).flaw:
+        raise ValueError(flaw)
+    return validator

@@ -1,23 +1,29 @@
 """Where parameters name uploaded files or hold secrets: the backend's schema marks those places.
 
 What is followed is what Pydantic's schemas of parameters are made of: references within the schema, unions, objects and
-lists, also as older drafts of JSON Schema write them.
+lists, also as older drafts of JSON Schema write them. Behind other words a validator finds what is not found here, so
+that a schema that has them and marks secrets is of no use: see ``flaw``.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from heliograph.backends.files import FILE_FORMAT
-from heliograph.secret_parameters import Place
+Place = tuple[str | int, ...]  # names and numbers on the way to a value, from the parameters inwards
 
 _LISTS_OF_BRANCHES = ("anyOf", "oneOf", "allOf")
 _BRANCHES = ("if", "then", "else")
-
-
-def is_file(schema: dict[str, Any]) -> bool:
-    """Say whether what fits this schema is the id of an upload."""
-    return schema.get("format") == FILE_FORMAT
+_NAMED_BRANCHES = ("dependentSchemas", "dependencies")
+# What else holds schemas, which are followed too, for values inside.
+_LISTS = ("prefixItems", "items")
+_SINGLE = ("additionalProperties", "unevaluatedProperties", "items", "additionalItems", "unevaluatedItems", "contains")
+_NAMED = ("properties", "patternProperties")
+# What leads a validator to schemas that are not followed here.
+_OTHER_REFERENCES = ("$dynamicRef", "$recursiveRef")
+_OTHER_PLACES = {
+    "propertyNames": "it marks names as secret, and only values can be",
+    "contentSchema": "it marks what is written within a text as secret: mark the text",
+}
 
 
 def is_secret(schema: dict[str, Any]) -> bool:
@@ -69,6 +75,36 @@ class MarkedPlaces:
         """Whether the schema marks anything."""
         return self._leads_to_mark(self._schema)
 
+    @property
+    def flaw(self) -> str | None:
+        """What keeps marks from being found where a validator finds them, in words; None where all are found."""
+        if not self.marks_anything:
+            return None
+        if word := _base_within(self._schema):
+            return _unfollowed(word)
+        seen: set[int] = set()
+        waiting = [self._schema]
+        while waiting:
+            schema = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            if flaw := self._flaw_of(schema):
+                return flaw
+            waiting.extend(self._near(schema))
+            waiting.extend(schema.get(word) for word in _SINGLE)
+            waiting.extend(each for word in _LISTS for each in _list(schema, word))
+            waiting.extend(each for word in _NAMED for each in _names(schema, word).values())
+        return None
+
+    def _flaw_of(self, schema: dict[str, Any]) -> str | None:
+        if isinstance(schema.get("$ref"), str) and self._referred(schema) is None:
+            return _unfollowed("$ref")
+        for word in _OTHER_REFERENCES:
+            if isinstance(schema.get(word), str):
+                return _unfollowed(word)
+        return next((flaw for word, flaw in _OTHER_PLACES.items() if self._leads_to_mark(schema.get(word))), None)
+
     def _find(self, schemas: list[Any], value: Any, path: list[str | int]) -> Iterator[tuple[Place, Any]]:
         applied = self._applied(schemas)
         if any(self._is_marked(each) for each in applied):
@@ -90,11 +126,15 @@ class MarkedPlaces:
             if not isinstance(schema, dict) or id(schema) in found:
                 continue
             found[id(schema)] = schema
-            waiting.append(self._referred(schema))
-            waiting.extend(branch for word in _LISTS_OF_BRANCHES for branch in _list(schema, word))
-            waiting.extend(schema.get(word) for word in _BRANCHES)
-            waiting.extend(_names(schema, "dependentSchemas").values())
+            waiting.extend(self._near(schema))
         return list(found.values())
+
+    def _near(self, schema: dict[str, Any]) -> Iterator[Any]:
+        """Yield the parts of the schema that describe the same value as ``schema``."""
+        yield self._referred(schema)
+        yield from (branch for word in _LISTS_OF_BRANCHES for branch in _list(schema, word))
+        yield from (schema.get(word) for word in _BRANCHES)
+        yield from (branch for word in _NAMED_BRANCHES for branch in _names(schema, word).values())
 
     def _leads_to_mark(self, schema: Any) -> bool:
         known = self._leads.get(id(schema))
@@ -122,13 +162,17 @@ class MarkedPlaces:
     def _referred(self, schema: dict[str, Any]) -> Any:
         """Return the part of the whole schema that ``$ref`` points to (RFC 6901); None where it points elsewhere."""
         reference = schema.get("$ref")
-        if not isinstance(reference, str) or not reference.startswith("#"):
+        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
             return None
         here = self._schema
-        for part in reference.removeprefix("#").split("/")[1:]:
-            if not isinstance(here, dict):
+        for part in reference.split("/")[1:]:
+            name = unquote(part).replace("~1", "/").replace("~0", "~")
+            if isinstance(here, dict):
+                here = here.get(name)
+            elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+                here = here[int(name)]
+            else:
                 return None
-            here = here.get(unquote(part).replace("~1", "/").replace("~0", "~"))
         return here
 
 
@@ -149,7 +193,7 @@ def _inside(schemas: list[dict[str, Any]], value: Any) -> Iterator[tuple[str | i
     elif isinstance(value, list):
         # Of tuples, drafts before 2020 wrote ``items`` and ``additionalItems``.
         firsts = [_list(schema, "prefixItems") or _list(schema, "items") for schema in schemas]
-        rest = [schema.get("items", schema.get("unevaluatedItems")) for schema in schemas]
+        rest = [schema.get(_word_of_rest(schema)) for schema in schemas]
         beside = [schema.get(word) for schema in schemas for word in ("additionalItems", "contains")]
         for number, inner in enumerate(value):
             about = [first[number] if number < len(first) else other for first, other in zip(firsts, rest, strict=True)]
@@ -165,3 +209,28 @@ def _names(schema: dict[str, Any], word: str) -> dict[str, Any]:
 def _list(schema: dict[str, Any], word: str) -> list[Any]:
     found = schema.get(word)
     return found if isinstance(found, list) else []
+
+
+def _word_of_rest(schema: dict[str, Any]) -> str:
+    return "items" if isinstance(schema.get("items"), dict | bool) else "unevaluatedItems"
+
+
+def _base_within(schema: Any) -> str | None:
+    """Return the word by which a part of a schema states another base for its references; None where none does."""
+    if not isinstance(schema, dict):
+        return None
+    word = "id" if "draft-04" in str(schema.get("$schema")) else "$id"
+    waiting = list(schema.values())
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get(word), str):
+                return word
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return None
+
+
+def _unfollowed(word: str) -> str:
+    return f'it marks secrets, which are not looked for behind such a "{word}": use "$ref" with "#/..." alone'

@@ -12,6 +12,8 @@ _READ_BY_PEOPLE = {"name", "group", "handler", "notify"}
 def refuse_withheld(submission: Submission, withheld: Mask) -> None:
     """Refuse a secret of the job that submits where people could read it.
 
+    What is searched is the submitter's own: parameters, the names among them, and the values of the other fields.
+
     Parameters
     ----------
     submission
@@ -25,11 +27,26 @@ def refuse_withheld(submission: Submission, withheld: Mask) -> None:
         There is one; the error names the field.
     """
     fields = submission.model_dump(mode="json", exclude_unset=True, include=_READ_BY_PEOPLE)
-    parameters = {dotted((name,)): value for name, value in submission.parameters.items()}
+    given = [_values(each) for each in fields.values()]
+    given += [{name: value} for name, value in submission.parameters.items()]
+    shown = withheld.value(given)  # all at once: there may be many
+    if shown == given:
+        return
+    names = [*fields, *(dotted(tuple(each)) for each in shown[len(fields) :])]
     faults = [
-        FieldError(withheld.text(field), "this holds a secret of the job that submits: only a secret parameter may")
-        for field, value in (fields | parameters).items()
-        if withheld.finds_in({field: value})
+        FieldError(name, "this holds a secret of the job that submits: only a secret parameter may hold one")
+        for name, before, after in zip(names, given, shown, strict=True)
+        if before != after
     ]
-    if faults:
-        raise InvalidInputError.of_all(faults[:_MOST_FAULTS])
+    raise InvalidInputError.of_all(faults[:_MOST_FAULTS])
+
+
+def _values(field: object) -> object:
+    """Return a field without the names in it, which are ours."""
+    match field:
+        case dict():
+            return [_values(each) for each in field.values()]
+        case list() | tuple():
+            return [_values(each) for each in field]
+        case _:
+            return field

@@ -2,7 +2,12 @@
 
 import mimetypes
 
+from heliograph.backends.failures import clean
+from heliograph.masking import Mask
+
 _LONGEST_NAME = 255  # what file systems take, so that every artifact can be saved under its name
+_LONGEST_MEDIA_TYPE = 100
+_ANY_BYTES = "application/octet-stream"
 
 
 def check_name(name: str) -> str:
@@ -18,4 +23,11 @@ def check_name(name: str) -> str:
 def media_type_of(name: str) -> str:
     """Guess a media type from a file's name."""
     guessed, encoding = mimetypes.guess_type(name)
-    return "application/octet-stream" if guessed is None or encoding else guessed
+    return _ANY_BYTES if guessed is None or encoding else guessed
+
+
+def shown_media_type(media_type: str, mask: Mask | None) -> str:
+    """Return a media type as it is kept: of any bytes where it holds a secret, for with a mask it would be none."""
+    if mask and mask.text(media_type) != media_type:
+        return _ANY_BYTES
+    return clean(media_type, _LONGEST_MEDIA_TYPE)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from heliograph.backends.context import JobContext
 from heliograph.backends.files import INPUTS
 from heliograph.backends.retry import Retry
+from heliograph.backends.schema import schema_of
 from heliograph.backends.standing import Standing
 from heliograph.jobs.limits import Limits
 
@@ -63,8 +64,14 @@ class Backend:
             raise ValueError(f"memory: must be at least {LEAST_MEMORY:,} bytes, which an interpreter alone needs")
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the parameters."""
-        return self.parameters.model_json_schema()
+        """Return the JSON Schema of the parameters.
+
+        Raises
+        ------
+        ValueError
+            They hold secrets where these could not be told from what is none.
+        """
+        return schema_of(self.parameters)
 
     def parse(self, parameters: object, inputs: Mapping[str, Path]) -> BaseModel:
         """Make the function's parameters from a JSON value; ``inputs`` maps upload ids to local files.

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from heliograph.backends.errors import FatalError, UsageError
-from heliograph.backends.failures import clean
+from heliograph.backends.failures import MOST_TOLD, clean
 from heliograph.backends.result import as_json
 
-LONGEST_STAGE = 100  # characters; a word or two in a table
-LONGEST_MESSAGE = 1_000
+_LONGEST_STAGE = 100  # characters; a word or two in a table
+_LONGEST_MESSAGE = 1_000
 MOST_REMEMBERED = 64 * 1024  # bytes as JSON
 
 
@@ -28,7 +28,10 @@ class Progress:
 def progress_of(
     fraction: object, stage: object, eta: object, message: object
 ) -> tuple[Progress | None, tuple[str, ...]]:
-    """Return what can be told of what a backend said, if anything, and a line for its log on each thing ignored."""
+    """Return what can be told of what a backend said, if anything, and a line for its log on each thing ignored.
+
+    Texts are whole: see ``shortened``.
+    """
     ignored: list[str] = []
 
     def checked(what: str, given: object, most: float) -> float | None:
@@ -36,16 +39,21 @@ def progress_of(
         if 0 <= number <= most and math.isfinite(number):
             return number
         if given is not None:
-            ignored.append(f"heliograph: ignored {what} {clean(repr(given), LONGEST_STAGE)}")
+            ignored.append(f"heliograph: ignored {what} {clean(repr(given), MOST_TOLD)}")
         return None
 
     report = Progress(
         fraction=checked("a progress that is not in 0..1:", fraction, 1),
-        stage=None if stage is None else clean(str(stage), LONGEST_STAGE),
+        stage=None if stage is None else clean(str(stage), MOST_TOLD),
         eta_seconds=checked("an eta that is no duration:", eta, math.inf),
-        message=None if message is None else clean(str(message), LONGEST_MESSAGE),
+        message=None if message is None else clean(str(message), MOST_TOLD),
     )
     return (None if report == Progress() else report), tuple(ignored)
+
+
+def shortened(stage: str | None, message: str | None) -> tuple[str | None, str | None]:
+    """Return the texts of a report as they are kept with a job."""
+    return stage and clean(stage, _LONGEST_STAGE), message and clean(message, _LONGEST_MESSAGE)
 
 
 def remembered_json(values: Mapping[str, Any]) -> str:

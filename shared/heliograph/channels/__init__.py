@@ -6,6 +6,7 @@ which names a function that takes a ``ChannelContext`` and returns a ``Channel``
 
 from heliograph.channels.notice import File, Link, Notice, Row, Section
 from heliograph.channels.port import (
+    CancelledUnsentError,
     Channel,
     ChannelContext,
     ChannelFactory,
@@ -16,6 +17,6 @@ from heliograph.channels.port import (
 )
 
 __all__ = [
-    "Channel", "ChannelContext", "ChannelFactory", "File", "Link", "Notice", "OutcomeUnknown", "Refused", "Row",
-    "Section", "SendError", "TryLater",
+    "CancelledUnsentError", "Channel", "ChannelContext", "ChannelFactory", "File", "Link", "Notice", "OutcomeUnknown",
+    "Refused", "Row", "Section", "SendError", "TryLater",
 ]  # fmt: skip

@@ -45,6 +45,10 @@ class OutcomeUnknown(SendError):  # noqa: N818 - read as the answer that it is
     """The notice was handed over, and no answer came: it may or may not have arrived."""
 
 
+class CancelledUnsentError(asyncio.CancelledError):
+    """Cancelled while certainly nothing had gone out: the same notice may be sent later, and none is a copy."""
+
+
 class Channel(ABC):
     """A way to reach people; it keeps its own connections.
 
@@ -83,11 +87,12 @@ class Channel(ABC):
         """Send one notice to one recipient and return the server's receipt.
 
         The same delivery sent again is recognisable as the same message. Cancelled from outside, it leaves no
-        half-used connection behind.
+        half-used connection behind. That happens when it takes too long: the outcome is unknown then, unless it says
+        by ``CancelledUnsentError`` that it is not.
 
         Raises
         ------
-        Refused, TryLater, OutcomeUnknown
+        Refused, TryLater, OutcomeUnknown, CancelledUnsentError
             As their names say.
         """
 

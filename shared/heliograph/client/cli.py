@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ operations_cli.register(app)
 def list_jobs(
     state: Annotated[list[str] | None, typer.Option(help="One of these states")] = None,
     backend: str | None = None,
+    queue: Annotated[str | None, typer.Option(help="A pull queue")] = None,
     group: str | None = None,
     most: Annotated[int, typer.Option(min=1, help="How many")] = 20,
     url: Url = DEFAULT_URL,
@@ -43,11 +45,18 @@ def list_jobs(
     """List jobs, the newest first."""
     table = table_of("id", "backend or queue", "name", "state", "stage", "submitted (UTC)", "ran")
     with connected(url, token) as client:
-        jobs = client.jobs(state=state, backend=backend, group=group, limit=min(most, 200))
-        for _, job in zip(range(most), jobs, strict=False):
-            submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-            table.add_row(job.id, job.backend or job.queue, job.name, job.state, job.stage, submitted, ran(job))
+        found = client.jobs(state=state, backend=backend, queue=queue, group=group, limit=min(most + 1, 200))
+        jobs = list(islice(found, most + 1))
+        if not jobs and backend is not None:
+            client.backend(backend)  # says so where there is none of this name
+        if not jobs and queue is not None:
+            client.queue(queue)
+    for job in jobs[:most]:
+        submitted = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(job.id, job.backend or job.queue, job.name, job.state, job.stage, submitted, ran(job))
     print_table(table)
+    if len(jobs) > most:
+        typer.echo(f"There are more than these {most}: --most {most * 10} shows more.", err=True)
 
 
 @app.command()
@@ -94,8 +103,17 @@ def retry(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
 
 
 @app.command()
-def download(job: str, folder: Path = Path(), url: Url = DEFAULT_URL, token: Token = None) -> None:
+def download(
+    job: str,
+    into: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="The current folder, unless named")] = None,
+    folder: Annotated[Path | None, typer.Option(help="As FOLDER")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
     """Download a job's artifacts into a folder."""
+    if into and folder:
+        raise typer.BadParameter("the folder is named twice")
+    folder = into or folder or Path()
     with connected(url, token) as client:
         folder.mkdir(parents=True, exist_ok=True)
         found = client.job(job)

@@ -14,6 +14,7 @@ import httpx
 from heliograph.client.asking import PAUSE_SECONDS, TIMEOUT_SECONDS, ProblemError, raise_problem
 from heliograph.client.functions import dotted_name, pickled
 from heliograph.client.notifications import Notifications
+from heliograph.client.revealed import NotSecretError, revealed
 from heliograph.ids import new_id
 from heliograph.jobs.states import State
 from heliograph.wire import (
@@ -30,7 +31,7 @@ from heliograph.wire import (
 from heliograph.wire.dead import DeadView, ReplayView
 from heliograph.wire.groups import MOST_IN_BATCH, BatchItem, BatchPage, GroupView, TreeView
 
-__all__ = ["Client", "ProblemError"]
+__all__ = ["Client", "NotSecretError", "ProblemError"]
 
 LONGEST_SILENCE_SECONDS = 60.0  # of a log that is followed: who hears nothing asks again
 LONGEST_WAIT_SECONDS = 30.0  # one long poll; the api takes up to 60, proxies often less
@@ -43,8 +44,15 @@ class Client(Notifications):
     """
 
     def submit(self, backend: str, parameters: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> JobView:
-        """Submit a job. ``fields`` are those of a submission, such as ``name`` or ``notify``."""
-        body = {"backend": backend, "parameters": dict(parameters), **fields}
+        """Submit a job. ``fields`` are those of a submission, such as ``name`` or ``notify``.
+
+        Raises
+        ------
+        NotSecretError
+            A ``SecretStr`` stands where the backend would not keep it secret; nothing was sent.
+        """
+        given = revealed(parameters, lambda: self.backend(backend).parameters_schema, backend)
+        body = {"backend": backend, "parameters": given, **fields}
         answer = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key or new_id()})
         return JobView.model_validate(answer.json())
 
@@ -243,7 +251,8 @@ class Client(Notifications):
 
     def submit_to(self, queue: str, parameters: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> JobView:
         """Submit a job to a pull queue; as ``submit``."""
-        body = {"queue": queue, "parameters": dict(parameters), **fields}
+        given = revealed(parameters, lambda: None, queue)  # agents are given no secrets
+        body = {"queue": queue, "parameters": given, **fields}
         answer = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key or new_id()})
         return JobView.model_validate(answer.json())
 

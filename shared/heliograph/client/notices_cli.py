@@ -80,13 +80,13 @@ def incident(
 
 def incidents(
     identifier: Annotated[
-        str | None, typer.Argument(metavar="ID", help="This report and who was told; else list all, which takes a role")
+        str | None, typer.Argument(metavar="ID", help="This report and who was told; else list them")
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="How many")] = 20,
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
-    """Show a report that you made and whether the operators were told, or the reports of everybody."""
+    """Show a report and whether the operators were told, or list yours; with a role, those of everybody."""
     with connected(url, token) as client:
         if identifier is None:
             table = table_of("id", "reported (UTC)", "by", "about", "title or text")

@@ -8,9 +8,9 @@ import typer
 from heliograph.client.stated import stated
 from heliograph.client.tables import console, print_table, table_of
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected
-from heliograph.wire.preferences import EffectiveWishes, PreferencesView
+from heliograph.wire.preferences import ChannelDefaults, PreferencesView
 
-_LEFT = {name: "the platform's default" for name in EffectiveWishes.model_fields if name != "recipient"}
+_LEFT = "the platform's default"
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def change(
 
 def _show(preferences: PreferencesView) -> None:
     own = preferences.stated()
-    effective = own.pop("effective")
+    effective, defaults = own.pop("effective"), own.pop("defaults")
     table = table_of("preference", "value")
     for name, value in _flat("", own):
         table.add_row(name, value)
@@ -57,11 +57,21 @@ def _show(preferences: PreferencesView) -> None:
     if not effective:
         console.print("Nothing says where to tell you: neither your token nor your preferences name an address.")
         return
+    missing = [channel for channel in effective if defaults and channel not in defaults]
     holds = table_of("channel", "what holds", "")
     for channel, wishes in effective.items():
-        for name, value in _flat("", _LEFT | wishes):
+        left = _left(defaults.get(channel, {})) if channel not in missing else {}
+        for name, value in _flat("", {"recipient": wishes["recipient"]} | left | wishes):
             holds.add_row(channel, name, value)
     print_table(holds)
+    for channel in missing:
+        typer.echo(f"heliograph: nothing is sent over {channel} here: it is not set up", err=True)
+
+
+def _left(defaults: dict[str, Any]) -> dict[str, str]:
+    """Return in words what is left to the platform, with its values as far as they are known."""
+    known = {name: f"{_text(value)} ({_LEFT})" for name, value in defaults.items()}
+    return dict.fromkeys(ChannelDefaults.model_fields, _LEFT) | known
 
 
 def _flat(prefix: str, value: dict[str, Any]) -> list[tuple[str, str]]:
@@ -73,6 +83,18 @@ def _flat(prefix: str, value: dict[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(each, dict):
             found += _flat(f"{prefix}{name}.", each)
         else:
-            text = ",".join(each) if isinstance(each, list) else each if isinstance(each, str) else json.dumps(each)
-            found.append((prefix + name, text))
+            found.append((prefix + name, _text(each)))
     return found
+
+
+def _text(value: Any) -> str:
+    """Return a value as ``set`` takes it."""
+    match value:
+        case str():
+            return value
+        case list():
+            return ",".join(value)
+        case float():
+            return f"{value:.10g}"
+        case _:
+            return json.dumps(value)

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from heliograph.client.tables import print_table, table_of
-from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object
+from heliograph.client.tables import print_table, show_job, table_of
+from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, json_object, whole_id
 from heliograph.wire import QueueView
 
 _MINUTE = "%Y-%m-%d %H:%M"
 
-app = typer.Typer(no_args_is_help=True, help="Declare a pull queue, pause it, issue and revoke its tokens.")
+app = typer.Typer(no_args_is_help=True, help="Declare a pull queue, pause it, take back what is held, issue tokens.")
 
 
 def show_queues(url: Url = DEFAULT_URL, token: Token = None) -> None:
@@ -46,6 +46,13 @@ def resume(name: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
     """Let jobs be claimed from a queue again."""
     with connected(url, token) as client:
         _show([client.resume_queue(name)])
+
+
+@app.command()
+def release(job: str, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Take a job back from an agent that is gone: it waits again, or is cancelled where that was wished."""
+    with connected(url, token) as client:
+        show_job(client.release(whole_id(client, job)))
 
 
 @app.command("token")

@@ -16,7 +16,8 @@ def register(app: typer.Typer) -> None:
 
 
 def mute(
-    job: Annotated[str | None, typer.Option(help="This job")] = None,
+    about: Annotated[str | None, typer.Argument(metavar="[JOB]", help="This job")] = None,
+    job: Annotated[str | None, typer.Option(help="As JOB")] = None,
     group: Annotated[str | None, typer.Option(help="This group of yours")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose group, where it is not yours")] = None,
     channel: Annotated[str | None, typer.Option(help="Over this channel alone, such as email")] = None,
@@ -25,6 +26,9 @@ def mute(
     token: Token = None,
 ) -> None:
     """Hear no more of a job, of a group, or of anything."""
+    if about and job:
+        raise typer.BadParameter("the job is named twice")
+    job = about or job
     seconds = None if hours is None else hours * 3600
     with connected(url, token) as client:
         job = job and whole_id(client, job)

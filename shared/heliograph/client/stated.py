@@ -1,6 +1,7 @@
 """KEY=VALUE words of the command line, as the JSON object that they state."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import typer
 from heliograph.client.terminal import json_object
 
 _LISTS = {"working_days", "urgent"}
+_HOURS = re.compile(r"\s*\d\d:\d\d\s*-\s*\d\d:\d\d\s*")
 _EVERYTHING_OR_NOTHING = {"true": True, "false": False}
 
 
@@ -52,8 +54,8 @@ def _value(key: str, text: str) -> Any:
     if key in _LISTS:
         return [each.strip() for each in text.split(",")]
     if key == "quiet_hours":
-        begin, dash, end = text.partition("-")
-        if not dash:
+        begin, _, end = text.partition("-")
+        if not _HOURS.fullmatch(text):
             raise typer.BadParameter("quiet hours are written as quiet_hours=22:00-07:00")
         return {"from": begin.strip(), "to": end.strip()}
     try:

@@ -1,5 +1,6 @@
 """``heliograph submit``."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from heliograph.client.client import Client, ProblemError
 from heliograph.client.progress import follow
-from heliograph.client.secrets import put_secret
+from heliograph.client.secrets import SecretWord, put_secrets
 from heliograph.client.stated import notify_of
 from heliograph.client.tables import console, show_job
 from heliograph.client.terminal import DEFAULT_URL, Token, Url, connected, exit_with, json_object, whole_id
@@ -20,7 +21,11 @@ def submit(
     parameters: Annotated[str | None, typer.Argument(help="A JSON object, or @file; none is {}")] = None,
     secret: Annotated[
         list[str] | None,
-        typer.Option(help="A secret parameter, which is asked for without an echo, or NAME=@FILE; may be repeated"),
+        typer.Option(
+            metavar="NAME|NAME=@FILE",
+            help="A secret parameter of the backend, asked for without an echo, or read from a file (@-: from standard "
+            "input); may be repeated",
+        ),
     ] = None,
     queue: Annotated[str | None, typer.Option(help="The pull queue whose agents do the work")] = None,
     name: Annotated[str | None, typer.Option(help="What people call it")] = None,
@@ -50,8 +55,7 @@ def submit(
     elif backend is None:
         raise typer.BadParameter("name a backend, or a queue with --queue")
     stated = json_object(parameters or "{}", "parameters")
-    for each in secret or ():
-        put_secret(stated, each)
+    words = _secret_words(secret or (), queue)
     named: dict[str, Any] = {
         "name": name, "group": group, "timeout_seconds": timeout, "priority": priority, "not_before": not_before,
         "notify": notify_of(notify or ()),
@@ -64,6 +68,8 @@ def submit(
             assert queue is not None
             job = client.submit_to(queue, stated, **fields)
         else:
+            if words:
+                put_secrets(stated, words, client.backend(backend).parameters_schema, backend)
             job = client.submit(backend, stated, **fields)
         if quiet:
             typer.echo(job.id)
@@ -73,6 +79,15 @@ def submit(
         if not quiet:
             show_job(job)
         exit_with(job)
+
+
+def _secret_words(given: Iterable[str], queue: str | None) -> list[SecretWord]:
+    words = [SecretWord.of(each) for each in given]
+    if words and queue is not None:
+        raise typer.BadParameter(
+            "a pull queue takes no secrets: its agents, and whoever may see the job, would read them"
+        )
+    return words
 
 
 def _warn(client: Client, job: JobView) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from heliograph.client.parameters import parameters_of
 from heliograph.ids import short_id
 from heliograph.wire import BackendView, JobView
 
@@ -55,12 +56,13 @@ def show_backend(backend: BackendView) -> None:
     if backend.description:
         console.print(backend.description)
     console.print(f"{_count(backend.workers, 'worker')}; {standing(backend)}{_longest(backend)}")
-    schema = backend.parameters_schema
+    parameters = parameters_of(backend.parameters_schema)
     table = table_of("parameter", "type", "default", "meaning")
-    for name, about in schema.get("properties", {}).items():
-        default = "must be given" if name in schema.get("required", ()) else _json(about.get("default"))
-        table.add_row(name, _type(about), default, about.get("description", ""))
+    for each in parameters:
+        table.add_row(each.name, f"{each.type}{', secret' if each.is_secret else ''}", each.default, each.meaning)
     print_table(table)
+    if any(each.is_secret for each in parameters):
+        console.print("A secret is given with --secret NAME, and asked for, or --secret NAME=@FILE.")
 
 
 def standing(backend: BackendView) -> str:
@@ -92,16 +94,6 @@ def print_table(table: Table) -> None:
         console.print(table)
     else:
         Console(markup=False, emoji=False, highlight=False, width=needed, soft_wrap=True).print(table)
-
-
-def _type(schema: dict[str, Any]) -> str:
-    """Return a parameter's type in a word or two."""
-    if schema.get("format") == "heliograph-file":
-        return "id of an upload"
-    branches = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-    if branches:
-        return " or ".join(_type(each) for each in branches)
-    return str(schema.get("type", "any"))
 
 
 def _longest(backend: BackendView) -> str:

@@ -9,7 +9,7 @@ from heliograph.jobs.store.stuck import Cause, StuckJob
 
 _LAST: Mapping[ErrorKind, str] = {
     ErrorKind.LOST: "the last was lost with its worker",
-    ErrorKind.TIMEOUT: "the last ran longer than it may",
+    ErrorKind.TIMEOUT: "the last took longer than it may",
     ErrorKind.TRANSIENT: "the last failed for a passing reason",
 }
 NUDGED = frozenset({Cause.OUTBOX, Cause.NOTICES})  # what another try may help

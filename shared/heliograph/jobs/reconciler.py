@@ -6,6 +6,7 @@ not report.
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from datetime import timedelta
 
 import structlog
@@ -54,17 +55,23 @@ class Reconciler:
         """Reconcile until cancelled; an outage of the database pauses it."""
         while True:
             await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
-            try:
-                if await self._locks.take(LOCK, LOCK_LENGTH):
-                    await self.reconcile()
-                    if await self._locks.take_turn(FILE_SWEEP, SWEEP_FILES_EVERY):
-                        await self.sweep_files()
-                if self._serves_agents and await self._locks.take(LOCK_ON_AGENTS, LOCK_LENGTH):
-                    await self.end_overruns()
-            except StoreUnavailableError:
-                _log.debug("reconciler waits for the database")
-            except Exception:  # noqa: BLE001 - a defect in one job must not end the upkeep of all
-                _log.exception("reconciler failed, goes on")
+            for part in (self._keep_up, self._watch_agents):  # each by itself: one that fails stops no other
+                try:
+                    await part()
+                except StoreUnavailableError:
+                    _log.debug("reconciler waits for the database")
+                except Exception:  # noqa: BLE001 - a defect in one job must not end the upkeep of all
+                    _log.exception("reconciler failed, goes on")
+
+    async def _keep_up(self) -> None:
+        if await self._locks.take(LOCK, LOCK_LENGTH):
+            await self.reconcile()
+            if await self._locks.take_turn(FILE_SWEEP, SWEEP_FILES_EVERY):
+                await self.sweep_files()
+
+    async def _watch_agents(self) -> None:
+        if self._serves_agents and await self._locks.take(LOCK_ON_AGENTS, LOCK_LENGTH):
+            await self.end_overruns()
 
     async def reconcile(self) -> None:
         """Do once all that time asks for now."""
@@ -74,7 +81,7 @@ class Reconciler:
         candidates = await self._upkeep.lost_leases(self._database.connected_for)
         connected_for = await self._database.confirm_connected() if candidates else timedelta(0)
         for lost in candidates:
-            if await self._upkeep.take_back(lost, connected_for):
+            if await _made(lost.job, self._upkeep.take_back(lost, connected_for)):
                 LOST.inc()
                 _log.warning("lease lost, job taken back", job=lost.job)
                 self._relay.nudge(lost.job)
@@ -89,7 +96,7 @@ class Reconciler:
         candidates = await self._upkeep.overruns(self._database.connected_for)
         connected_for = await self._database.confirm_connected() if candidates else timedelta(0)
         for overrun in candidates:
-            if await self._upkeep.end_overrun(overrun, connected_for):
+            if await _made(overrun.job, self._upkeep.end_overrun(overrun, connected_for)):
                 OVERRUN.inc()
                 _log.warning("an agent took too long, job ended", job=overrun.job)
                 self._relay.nudge(overrun.job)
@@ -106,3 +113,14 @@ class Reconciler:
         for bucket in (self._artifacts, self._uploads):
             async for file in bucket.abandoned(before):
                 await bucket.delete(file)
+
+
+async def _made(job: str, change: Awaitable[bool]) -> bool:
+    """Return whether a change was made; one that cannot be made keeps no other job from being changed."""
+    try:
+        return await change
+    except StoreUnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a defect in one job, whatever it is
+        _log.warning("a job cannot be changed, others are", job=job, why=repr(error))
+        return False

@@ -1,10 +1,11 @@
 """What notifiers announce of themselves: over which channels they send, as whom, and how many get reports of problems.
 
-So the api can say at once what would never arrive.
+So the api can say at once what would never arrive, and what holds where nobody states anything.
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from heliograph.storage import Database
@@ -24,20 +25,31 @@ class AnnouncedChannels:
         self._database = database
         self._announced = database.collection(CHANNELS)
 
-    async def announce(self, channels: Mapping[str, str | None], *, incidents: int) -> None:
+    async def announce(
+        self, channels: Mapping[str, str | None], *, incidents: int,
+        defaults: Mapping[str, Mapping[str, bool | float]] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         """Tell of channels, each with the account that it sends as where it has one.
 
-        ``incidents`` is to how many recipients reports of problems go.
+        ``incidents`` is to how many recipients reports of problems go, ``defaults`` by channel what holds where nobody
+        states anything.
         """
         for name, account in channels.items():
-            await self._see(_OF_CHANNEL + name, {"name": name, "account": account})
+            fields = {"name": name, "account": account, "defaults": dict(defaults.get(name, {}))}
+            await self._see(_OF_CHANNEL + name, fields)
         await self._see(_INCIDENTS, {"recipients": incidents})
 
     async def channels(self) -> dict[str, str | None]:
         """Return the channels announced of late, and the account of each."""
+        return {document["name"]: document["account"] for document in await self._channels()}
+
+    async def defaults(self) -> dict[str, dict[str, bool | float]]:
+        """Return by channel announced of late what holds where nobody states anything, as far as it was told."""
+        return {document["name"]: document.get("defaults", {}) for document in await self._channels()}
+
+    async def _channels(self) -> list[dict[str, Any]]:
         with translated():
-            found = await self._announced.find(await self._of_late({"name": {"$exists": True}})).to_list(None)
-        return {document["name"]: document["account"] for document in found}
+            return await self._announced.find(await self._of_late({"name": {"$exists": True}})).to_list(None)
 
     async def tells_incidents(self) -> bool | None:
         """Say whether somebody is told of reports of problems; None where no notifier has announced it of late."""

@@ -4,7 +4,8 @@ The api stores one; a notifier plans its deliveries and marks it planned, so tha
 lose or double it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -19,6 +20,7 @@ UNPLANNED_AT_ONCE = 50
 _INDEXES = (
     Index("unplanned", (("unplanned", 1), ("_id", 1)), {"partialFilterExpression": {"unplanned": True}}),
     Index("kind", (("kind", 1), ("_id", -1)), {}),
+    Index("by", (("by", 1), ("kind", 1), ("_id", -1)), {}),
     Index("over", (("expires_at", 1),), {"expireAfterSeconds": 0}),
 )
 
@@ -89,14 +91,21 @@ class BulletinStore:
         return Bulletin.from_document(found)
 
     async def page(
-        self, kind: SubjectKind, *, limit: int, cursor: str | None = None
+        self, kind: SubjectKind, *, limit: int, cursor: str | None = None, by: Collection[str] | None = None
     ) -> tuple[list[Bulletin], str | None]:
-        """Return a page, the newest first, and the cursor of the next where there is one."""
-        where: dict[str, Any] = {"kind": kind.value} | ({"_id": {"$lt": cursor}} if cursor else {})
+        """Return a page, the newest first, and the cursor of the next where there is one; ``by`` is who made them."""
+        where = _where(kind, by) | ({"_id": {"$lt": cursor}} if cursor else {})
         with translated():
             found = await self._bulletins.find(where).sort("_id", -1).limit(limit + 1).to_list(limit + 1)
         page = [Bulletin.from_document(document) for document in found[:limit]]
         return page, page[-1].id if len(found) > limit else None
+
+    async def ending_in(self, end: str, kind: SubjectKind, by: Collection[str] | None = None) -> list[Bulletin]:
+        """Return those whose ids end so, the newest first; at most two: a second one says that it is ambiguous."""
+        where = _where(kind, by) | {"_id": {"$regex": f"{re.escape(end)}$"}}
+        with translated():
+            found = await self._bulletins.find(where).sort("_id", -1).limit(2).to_list(2)
+        return [Bulletin.from_document(document) for document in found]
 
     async def unplanned(self) -> list[Bulletin]:
         """Return those of which nobody is told yet, the oldest first."""
@@ -110,6 +119,10 @@ class BulletinStore:
             await self._bulletins.update_one({"_id": identifier}, [
                 {"$set": {"planned_at": "$$NOW"}}, {"$unset": "unplanned"},
             ])  # fmt: skip
+
+
+def _where(kind: SubjectKind, by: Collection[str] | None) -> dict[str, Any]:
+    return {"kind": kind.value} | ({} if by is None else {"by": {"$in": list(by)}})
 
 
 async def ensure_bulletin_indexes(database: Database) -> None:

@@ -1,7 +1,8 @@
 """What somebody may read of a notice who may not read everybody's.
 
 They read the notices to themselves whole. Of one to others they read that these were told, over which channel, when and
-how it ended; not to which address, nor what these wish to hear or have muted.
+how it ended; not to which address, unless they named it, nor what these wish to hear or have muted, nor what their
+server said: its words may name the address, one that stands behind it, or the person.
 """
 
 import re
@@ -15,14 +16,20 @@ _OTHERS = "others"
 _KINDS = {
     "owner": "owner", "submission": "named", "contact": "contacts", "watch": "watchers", "operator": OPERATORS,
 }  # fmt: skip
+_NOBODY = frozenset[tuple[str, str]]()
 _RESENT = "resent"  # a reason that names who asked for it
 _WISHES = "others: decided by wishes of their own"
-# What may be an address, a Matrix room, user or alias, or a link: a server may also quote one that stands behind ours.
-_ADDRESS = re.compile(r"\S*(?:@|://|![!-~]|#\S+:)\S*")
-_READABLE = frozenset({"email", "matrix"})  # elsewhere nobody can tell an address in what was answered
+# What says how it ended and nothing else: a reply's code (RFC 5321) with the enhanced one (RFC 3463), an error code of
+# Matrix' own, or the status of what answered in the place of a homeserver.
+_CODES = {
+    "email": re.compile(r"[2-5][0-9]{2}(?: [245]\.[0-9]{1,3}\.[0-9]{1,3}(?!\S))?(?!\S)"),
+    "matrix": re.compile(r"M_[A-Z_]{1,64}(?![^\s:;])|HTTP [1-5][0-9]{2}(?!\S)"),
+}
 
 
-def disclosed(delivery: Delivery, person: str, places: frozenset[tuple[str, str]]) -> Delivery:
+def disclosed(
+    delivery: Delivery, person: str, places: frozenset[tuple[str, str]], named: frozenset[tuple[str, str]] = _NOBODY
+) -> Delivery:
     """Return a notice as a person may read it.
 
     Parameters
@@ -32,18 +39,21 @@ def disclosed(delivery: Delivery, person: str, places: frozenset[tuple[str, str]
     person
         Who reads it, as tokens name them.
     places
-        The channels and recipients that they know of: their own, and whom their submission named.
+        The channels and recipients that are their own.
+    named
+        Those that their submission named, and that they know of therefore.
     """
     if delivery.person == person or (delivery.channel, delivery.recipient) in places:
         return replace(delivery, reason=_reason(delivery, delivery.reason))
     kind = _kind(delivery)
+    is_named = (delivery.channel, delivery.recipient) in named
     return replace(
         delivery,
-        recipient=kind if delivery.recipient else "",
+        recipient=kind if delivery.recipient and not is_named else delivery.recipient,
         person=None,
-        reason=_reason(delivery, delivery.reason if kind == OPERATORS else _WISHES),
-        receipt=_without_address(delivery.receipt, delivery, kind),
-        attempts=tuple(replace(each, reply=_without_address(each.reply, delivery, kind)) for each in delivery.attempts),
+        reason=_reason(delivery, delivery.reason if kind == OPERATORS and not is_named else _WISHES),
+        receipt=_code(delivery.channel, delivery.receipt),
+        attempts=tuple(replace(each, reply=_code(delivery.channel, each.reply)) for each in delivery.attempts),
     )
 
 
@@ -58,11 +68,8 @@ def _reason(delivery: Delivery, otherwise: str) -> str:
     return f"{_RESENT}: asked for by an administrator" if is_resent else otherwise
 
 
-def _without_address(words: str | None, delivery: Delivery, kind: str) -> str | None:
-    """Return a server's words with the kind in place of the recipient, of its parts, and of all that reads like one."""
-    if words is None or delivery.channel not in _READABLE:
-        return None
-    words = _ADDRESS.sub(kind, words)
-    for part in filter(None, delivery.recipient.rpartition("@")[::2]):
-        words = re.sub(rf"(?<![\w.-]){re.escape(part)}(?![\w-])", kind, words, flags=re.IGNORECASE)
-    return words
+def _code(channel: str, words: str | None) -> str | None:
+    """Return the code that a server's words begin with, None where they begin otherwise."""
+    pattern = _CODES.get(channel)
+    found = pattern.match(words) if pattern and words else None
+    return found[0] if found else None

@@ -5,65 +5,27 @@ Every way in, native or of a dialect, goes through here.
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from hashlib import sha256
 
 from heliograph.bus.port import Bus, BusUnavailableError
 from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity, Scope
 from heliograph.identity.roles import Action
-from heliograph.jobs.limits import Limits
 from heliograph.jobs.model import Job
 from heliograph.jobs.progress import progress_event
 from heliograph.jobs.relay import Relay
 from heliograph.jobs.states import State
-from heliograph.jobs.store.agent_claims import AgentClaims
-from heliograph.jobs.store.agents import AgentStore, Beat, Report, rank, request_word
-from heliograph.jobs.store.claims import ClaimStore, Finish, Progress
-from heliograph.json_text import canonical_json
-from heliograph.queues.model import Delivery, Queue
+from heliograph.jobs.store.agents import AgentStore, Beat, Report
+from heliograph.jobs.store.claims import Finish, Progress
+from heliograph.queues.claiming import Claim, Claiming
+from heliograph.queues.model import Delivery
 from heliograph.queues.reports import Step, Told, finish_of, step, why_lost
 from heliograph.queues.store import QueueStore
-from heliograph.storage import DuplicateError, StoreUnavailableError
 
 TELL_SECONDS = 1.0  # for the event of a progress, which may be lost; its reporter waits no longer
-_MOST_ENDED = 100  # jobs that one claim may find ended, cancelled or too late, before it answers
-# From how many on jobs are taken at once: among eight agents, 5 take 81 ms one by one and 89 at once, 10 236 and 119.
-_SEVERAL = 6
-_LOOKS = 3  # at several jobs at once; where others take them, the server is left to choose
 _TRIES = 5  # each loses to another change of the same job in the same millisecond
 _RELEASE = "release"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What an agent asks for: up to ``most`` jobs, each for ``lease``, or, where that is None, as the queue says.
-
-    ``agent`` is what it calls itself; ``key`` makes the claim repeatable.
-    """
-
-    queue: str
-    agent: str
-    most: int = 1
-    lease: timedelta | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taker:
-    """Who takes: under which name, under which repeatable claim (None: under none), and whether it is still there."""
-
-    holder: str
-    request: str | None
-    wanted: Callable[[], Awaitable[bool]]
-
-    def words(self, most: int) -> list[str | None]:
-        """Return the words under which so many jobs are found again."""
-        return [request_word(self.request, number) if self.request else None for number in range(most)]
 
 
 class Agents:
@@ -71,8 +33,8 @@ class Agents:
 
     Parameters
     ----------
-    queues, claims, several, store
-        What is declared, and the jobs.
+    queues, claiming, store
+        What is declared, who serves claims, and the jobs.
     relay, bus
         Told of every change, and of progress.
     is_backend
@@ -80,13 +42,11 @@ class Agents:
     """
 
     def __init__(
-        self, queues: QueueStore, claims: ClaimStore, several: AgentClaims, store: AgentStore, relay: Relay, bus: Bus,
+        self, queues: QueueStore, claiming: Claiming, store: AgentStore, relay: Relay, bus: Bus,
         is_backend: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._queues = queues
-        self._claims = claims
-        self._several = several
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of declared queues: few
+        self.claiming = claiming
         self._store = store
         self._relay = relay
         self._bus = bus
@@ -95,8 +55,8 @@ class Agents:
     async def claim(self, claim: Claim, caller: Identity, wanted: Callable[[], Awaitable[bool]]) -> list[Job]:
         """Hand out the next jobs of a queue, each to one agent only; none where it is empty, full or paused.
 
-        The same agent gets for the same key the jobs that it still holds under it. ``wanted`` is asked before any job
-        is taken, so that none is for an agent that has gone.
+        The same agent gets for the same key the jobs that it still holds under it, however many times at once it asks.
+        ``wanted`` is asked before any job is taken, so that none is for an agent that has gone.
 
         Raises
         ------
@@ -111,23 +71,7 @@ class Agents:
         if self._is_backend(queue.name):
             raise ConflictError(f"workers serve {queue.name}: a backend has taken the name")
         # The subject comes first: what an agent calls itself is its own choice.
-        holder = f"{caller.subject}/{claim.agent}"
-        request = _request(queue.name, holder, claim.key)
-        if request and (known := await self._store.claimed_under(request)):
-            return known
-        if queue.paused:
-            return []
-        taken: list[Job] = []
-        try:
-            await self._fill(taken, queue, claim, _Taker(holder, request, wanted))
-        except StoreUnavailableError:
-            if not taken:  # else they are this agent's, and nobody else would tell it so
-                raise
-        except DuplicateError:  # the same claim, sent twice, is served twice at this moment: the other one took them
-            if request is None:
-                raise
-            return await self._store.claimed_under(request)
-        return sorted(taken, key=rank)
+        return await self.claiming.claim(claim, queue, f"{caller.subject}/{claim.agent}", wanted)
 
     async def report(self, identifier: str, token: str, told: Told, caller: Identity) -> Job:
         """Take a report under the lease of this token, and return the job.
@@ -179,55 +123,6 @@ class Agents:
         self._relay.nudge(identifier)
         return job
 
-    async def _fill(self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker) -> None:
-        """Add to ``taken`` what the claim gets."""
-        words: Sequence[str | None] = taker.words(claim.most)
-        if claim.most >= _SEVERAL and queue.limits == Limits():
-            async with self._turns[queue.name]:  # two that look at once would see the same jobs
-                words = await self._take_several(taken, queue, claim, taker, words)
-        await self._take_each(taken, queue, claim, taker, words)
-
-    async def _take_several(
-        self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker, words: Sequence[str | None]
-    ) -> Sequence[str | None]:
-        """Take jobs several at a time; return the words of those that are still to be looked for."""
-        if taker.request and (known := await self._store.claimed_under(taker.request)):  # while this one waited
-            taken += known
-            return ()
-        for _ in range(_LOOKS):
-            if not words or not await taker.wanted():
-                return ()
-            take = await self._several.take(
-                queue.name, taker.holder, claim.lease or queue.lease, words,
-                is_last=queue.delivery is Delivery.AT_MOST_ONCE,
-            )  # fmt: skip
-            for identifier in take.changed:
-                self._relay.nudge(identifier)
-            taken += take.jobs
-            if take.is_end:
-                return ()
-            words = take.left
-        return words
-
-    async def _take_each(
-        self, taken: list[Job], queue: Queue, claim: Claim, taker: _Taker, words: Sequence[str | None]
-    ) -> None:
-        """Take jobs one by one, each under one of these words, as the server chooses."""
-        left = list(words)
-        for _ in range(len(words) + _MOST_ENDED):
-            if not left or not await taker.wanted():
-                return
-            job = await self._claims.claim(
-                [queue.name], taker.holder, claim.lease or queue.lease, limits={queue.name: queue.limits},
-                into=State.CLAIMED, request=left[0], is_last=queue.delivery is Delivery.AT_MOST_ONCE,
-            )  # fmt: skip
-            if job is None:
-                return
-            self._relay.nudge(job.id)
-            if job.state is State.CLAIMED:
-                taken.append(job)
-                del left[0]
-
     async def _make(self, what: Step, job: Job, report: Report, told: Told) -> Job | None:
         if what is Step.PROGRESS:
             made = await self._store.progress(job.id, report.token, told.progress, job.state)
@@ -277,8 +172,3 @@ def _scope(caller: Identity) -> Scope:
 def _holder(job: Job) -> str:
     assert job.lease, "a job that nobody holds"
     return job.lease.holder
-
-
-def _request(queue: str, holder: str, key: str | None) -> str | None:
-    """Return what tells a repeatable claim from all others; None for one that is not."""
-    return None if key is None else sha256(canonical_json([queue, holder, key]).encode()).hexdigest()

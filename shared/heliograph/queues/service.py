@@ -6,6 +6,7 @@ from heliograph.errors import ConflictError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity
 from heliograph.identity.queue_tokens import QueueTokens
 from heliograph.identity.roles import Action
+from heliograph.jobs.states import HELD
 from heliograph.jobs.store.counts import Count, Counts
 from heliograph.queues.model import Declaration, Queue
 from heliograph.queues.names import name_fault
@@ -73,8 +74,13 @@ class QueueService:
         """
         caller.require(Action.MANAGE_QUEUES)
         await self._store.get(name)
-        if left := (await self._counts.of([name]))[name].total:
-            raise ConflictError(f"{left} of its jobs are not over; let them end, or cancel them")
+        count = (await self._counts.of([name]))[name]
+        if count.total:
+            held = sum(count.states.get(state, 0) for state in HELD)
+            gone = f"; {held} are held: what an agent that is gone holds, `heliograph queue release ID` takes back"
+            raise ConflictError(
+                f"{count.total} of its jobs are not over; let them end, or cancel them{gone if held else ''}"
+            )
         await self._tokens.revoke_all(name)
         await self._store.remove(name)
         await self._registry.refresh()

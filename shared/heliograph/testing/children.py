@@ -12,7 +12,7 @@ from ulid import ULID
 from heliograph.backends.backend import Backend
 from heliograph.backends.context import ChildJob
 from heliograph.backends.errors import BackendError, FatalError, UsageError
-from heliograph.backends.failures import describe
+from heliograph.backends.failures import describe, shortened
 from heliograph.backends.result import as_json
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
@@ -67,7 +67,7 @@ def outcome_of(job: Submitted, planned: Any, *, catch: bool) -> ChildJob:
     except BackendError as error:
         result = error
     if isinstance(result, BaseException):
-        return _ended(job.id, None, JobError(*describe(result, stop_asked=True)))
+        return _ended(job.id, None, shortened(JobError(*describe(result, stop_asked=True))))
     return _ended(job.id, json.loads(as_json(result)), None)
 
 

@@ -6,17 +6,18 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
-from heliograph.backends.artifacts import check_name, media_type_of
+from heliograph.backends.artifacts import check_name, media_type_of, shown_media_type
 from heliograph.backends.context import Callback, ChildJob
 from heliograph.backends.errors import UsageError
-from heliograph.backends.failures import clean
-from heliograph.backends.telling import LONGEST_STAGE, Progress, progress_of, remembered_json
+from heliograph.backends.telling import Progress, progress_of, remembered_json, shortened
+from heliograph.masking import Mask
 from heliograph.testing.children import Submitted, outcome_of, submission_of
 from heliograph.testing.outcome import Artifact
 
@@ -72,6 +73,7 @@ class FakeJob:
         self._children: dict[str, ChildJob] = {}
         self._callbacks: Iterator[Any] = iter([json.loads(json.dumps(dict(body))) for body in callbacks])
         self._catch = catch
+        self._mask: Mask | None = None  # of secret parameters, which ``run`` knows
         self._cancelled = False
         self._lock = threading.Lock()
 
@@ -115,7 +117,9 @@ class FakeJob:
         for line in ignored:
             self.log(line)
         if report:
-            self.report(report)
+            texts = (text and self._mask.text(text) if self._mask else text for text in (report.stage, report.message))
+            stage, message = shortened(*texts)
+            self.report(replace(report, stage=stage, message=message))
 
     def report(self, report: Progress) -> None:
         """Take a report of progress."""
@@ -137,7 +141,7 @@ class FakeJob:
             data = Path(content).read_bytes()
         if not isinstance(data, bytes):
             raise TypeError(f"{name}: is read from a binary stream, not from one of text")
-        self.artifacts[name] = Artifact(name, data, clean(media_type or media_type_of(name), LONGEST_STAGE))
+        self.artifacts[name] = Artifact(name, data, shown_media_type(media_type or media_type_of(name), self._mask))
 
     def remember(self, **values: Any) -> None:
         """Keep JSON values."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from heliograph.backends.backend import Backend
 from heliograph.backends.context import JobContext
 from heliograph.backends.errors import BackendError, Cancelled, UsageError
-from heliograph.backends.failures import describe, describe_invalid, ran_too_long
+from heliograph.backends.failures import describe, describe_invalid, ran_too_long, shortened
 from heliograph.backends.result import as_json
 from heliograph.backends.standing import Finished, Standing
 from heliograph.backends.telling import Progress
@@ -117,7 +117,9 @@ def run(
         remembered=job.remembered,
         returned=returned,
     )
-    return without_secrets(done, mask) if mask else done
+    if mask:
+        done = without_secrets(done, mask)
+    return replace(done, error=done.error and shortened(done.error))
 
 
 def reconcile(

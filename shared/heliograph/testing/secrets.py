@@ -12,7 +12,7 @@ from heliograph.admission.withheld import refuse_withheld
 from heliograph.backends.backend import Backend
 from heliograph.backends.errors import UsageError
 from heliograph.errors import InvalidInputError
-from heliograph.masking import Mask
+from heliograph.masking import Mask, MaskedNames
 from heliograph.secret_parameters import Secret, masked
 from heliograph.testing.outcome import Run
 from heliograph.wire import Submission
@@ -47,23 +47,21 @@ def refuse_to_show(mask: Mask, backend: object, parameters: Mapping[str, Any], f
 
 
 def without_secrets(run: Run, mask: Mask) -> Run:
-    """Return what a worker records of a run."""
+    """Return what a worker records of a run, whose reports of progress are masked already."""
     error = run.error and replace(
         run.error,
         message=mask.text(run.error.message),
         traceback=run.error.traceback and mask.text(run.error.traceback),
     )
-    progress = (
-        replace(each, stage=each.stage and mask.text(each.stage), message=each.message and mask.text(each.message))
-        for each in run.progress
-    )
-    artifacts = {mask.text(name): replace(each, name=mask.text(name)) for name, each in run.artifacts.items()}
+    names = MaskedNames()
+    shown = {name: names.different(name, mask.text(name)) for name in run.artifacts}
     return replace(
         run,
         error=error,
         log=mask.text(run.log),
-        progress=tuple(progress),
-        artifacts=MappingProxyType(artifacts),
+        artifacts=MappingProxyType(
+            {shown[name]: replace(each, name=shown[name]) for name, each in run.artifacts.items()}
+        ),
         submitted=tuple(replace(each, parameters=mask.value(each.parameters)) for each in run.submitted),
         remembered=MappingProxyType(mask.value(dict(run.remembered))),
         returned=mask.value(run.returned),

@@ -17,6 +17,9 @@ def words_of(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         known = _model_at(model, fault["loc"][:-1]).model_fields.items()
         return f"there is no such field; there are: {', '.join(field.alias or name for name, field in known)}"
+    if fault["type"] == "string_too_short":
+        least = fault.get("ctx", {}).get("min_length", 1)
+        return "this must not be empty" if least == 1 else f"this takes at least {least} characters"
     return _WORDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
 
 

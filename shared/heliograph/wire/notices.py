@@ -14,7 +14,7 @@ class AttemptView(BaseModel):
 
     at: datetime
     outcome: str
-    reply: str | None = Field(description="The server's own words")
+    reply: str | None = Field(description="The server's own words; of a notice to others, its code alone")
 
 
 class NoticeView(BaseModel):
@@ -35,7 +35,9 @@ class NoticeView(BaseModel):
     status: DeliveryStatus
     reason: str = Field(description="The rule that decided")
     attempts: list[AttemptView]
-    receipt: str | None = Field(description="What the server answered when it took the message")
+    receipt: str | None = Field(
+        description="What the server answered when it took the message; of a notice to others, its code alone"
+    )
     copy_number: int = Field(description="Above 0 for what was sent again on request")
     created_at: datetime
     due_at: datetime = Field(description="When it is sent, or tried again")

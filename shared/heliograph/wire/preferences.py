@@ -134,12 +134,11 @@ class NotificationPreferences(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-class EffectiveWishes(BaseModel):
-    """What holds for a person on a channel; null is left to the platform's defaults."""
+class ChannelDefaults(BaseModel):
+    """What holds on a channel where nobody states anything; null is not known."""
 
     model_config = ConfigDict(frozen=True)
 
-    recipient: str
     submitted: bool | None = None
     interval_seconds: float | None = None
     running: bool | None = None
@@ -149,6 +148,12 @@ class EffectiveWishes(BaseModel):
     threshold_seconds: float | None = None
     failed: bool | None = None
     digest: bool | None = None
+
+
+class EffectiveWishes(ChannelDefaults):
+    """What holds for a person on a channel; null is left to the platform's defaults."""
+
+    recipient: str
 
     @classmethod
     def from_wish(cls, wish: Wish) -> Self:
@@ -161,6 +166,11 @@ class PreferencesView(NotificationPreferences):
 
     effective: dict[str, EffectiveWishes] = Field(
         description="By channel, what holds; a channel is missing where nothing names a recipient"
+    )
+    defaults: dict[str, ChannelDefaults] = Field(
+        default_factory=dict,
+        description="By channel over which anything is sent here, what holds where the person and the token leave it "
+        "open; empty where no notifier has told so of late",
     )
 
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from heliograph_api.pages import job, report, swagger, unsubscribe
+from heliograph_api.pages import home, job, report, swagger, unsubscribe
 
 router = APIRouter()
-for module in (job, unsubscribe, report, swagger):
+for module in (home, job, unsubscribe, report, swagger):
     router.include_router(module.router)

@@ -26,7 +26,7 @@ from heliograph_api.routes import (
 # Each module's router has the prefix itself: a route's own path is what the metrics call it by.
 router = APIRouter(dependencies=[Depends(require_database), Depends(bearer)])
 for module in (
-    groups, jobs, job_details, files, backends, notices, me, notifications, matrix, mutes, watches, incidents, queues,
+    jobs, groups, job_details, files, backends, notices, me, notifications, matrix, mutes, watches, incidents, queues,
     agents, tokens, dead,
 ):  # fmt: skip
     router.include_router(module.router)

@@ -16,7 +16,7 @@ from heliograph.queues.reports import Told
 from heliograph.wire import BeatView, JobView, LeaseRequest, ReleaseRequest, ReportRequest, job_json
 from heliograph_api.authentication import Caller
 from heliograph_api.parts import parts_of
-from heliograph_api.reading import body_of, read_model
+from heliograph_api.reading import body_of, judged, read_model, read_object
 from heliograph_api.responses import json_response, problems
 
 router = APIRouter(prefix="/v1", tags=["queues"])
@@ -55,12 +55,12 @@ async def heartbeat(request: Request, caller: Caller, job_id: str) -> Response:
 
 @router.post(
     "/jobs/{job_id}/release", summary="Give a claimed job back", response_model=JobView,
-    responses=problems(*_REFUSALS), openapi_extra=body_of(ReleaseRequest),
+    responses=problems(*_REFUSALS), openapi_extra=body_of(ReleaseRequest, is_required=False),
 )  # fmt: skip
 async def release(request: Request, caller: Caller, job_id: str) -> Response:
-    """Queue a job again as if it had not been handed out. A queue manager may do so without the token."""
+    """Queue a job again as if it had not been handed out. A queue manager may do so without the token, or any body."""
     caller.require(Action.WORK)
-    lease = await read_model(request, ReleaseRequest)
+    lease = judged(ReleaseRequest, await read_object(request, default={}))
     return json_response(job_json(await parts_of(request).agents.release(job_id, lease.lease_token, caller)))
 
 

@@ -7,15 +7,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from heliograph.errors import InvalidInputError, NotFoundError
+from heliograph.identity.identity import Identity
 from heliograph.identity.roles import Action
-from heliograph.ids import new_id
+from heliograph.ids import SHORT_CHARACTERS, new_id
 from heliograph.notices.bulletins import Bulletin
+from heliograph.notices.claims import addresses_of
 from heliograph.notices.model import SubjectKind
 from heliograph.wire.bulletins import IncidentDetail, IncidentPage, IncidentRequest, IncidentTaken
 from heliograph_api.addressees import shown
-from heliograph_api.authentication import Caller
 from heliograph_api.known_query import KNOWN_QUERY
-from heliograph_api.parts import parts_of
+from heliograph_api.parts import Parts, parts_of
 from heliograph_api.person import Person
 from heliograph_api.reading import body_of, read_model
 from heliograph_api.reporting import report
@@ -52,11 +53,11 @@ async def report_incident(request: Request, caller: Person) -> Response:
     dependencies=[KNOWN_QUERY],
 )  # fmt: skip
 async def list_incidents(
-    request: Request, caller: Caller, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    request: Request, caller: Person, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Response:
-    """List the newest first; for those who may see everybody's jobs."""
-    caller.require(Action.SEE_ALL)
-    found, after = await parts_of(request).bulletins.page(SubjectKind.INCIDENT, limit=limit, cursor=cursor)
+    """List the newest first: the caller's own, and everybody's for those who may see everybody's jobs."""
+    bulletins = parts_of(request).bulletins
+    found, after = await bulletins.page(SubjectKind.INCIDENT, limit=limit, cursor=cursor, by=_seen(caller))
     return json_response({"items": [_view(each) for each in found], "next": after})
 
 
@@ -67,15 +68,32 @@ async def list_incidents(
 async def read_incident(request: Request, caller: Person, incident_id: str) -> Response:
     """Answer with a report and whether the operators were told; for who made it, and who may see everybody's jobs.
 
-    The latter read at which addresses, too.
+    The latter read at which addresses, too. The last 8 characters of an id, as a report's page shows them, will do.
     """
     parts = parts_of(request)
-    found = await parts.bulletins.get(incident_id)
-    is_theirs = found.by == caller.subject or caller.may(Action.SEE_ALL)
-    if found.kind is not SubjectKind.INCIDENT or not is_theirs:
-        raise NotFoundError(f"there is no report {incident_id}")
+    found = await _found(parts, incident_id, _seen(caller))
     notices = await shown(request, caller, await parts.ledger.of_subject(found.subject))
     return json_response(_view(found) | {"notices": [each.model_dump() for each in notices]})
+
+
+def _seen(caller: Identity) -> frozenset[str] | None:
+    """Return whose reports somebody may read, None being everybody's; who reports by a link does so as an address."""
+    return None if caller.may(Action.SEE_ALL) else frozenset([caller.subject, *addresses_of(caller.claims)])
+
+
+async def _found(parts: Parts, identifier: str, by: frozenset[str] | None) -> Bulletin:
+    if len(identifier) != SHORT_CHARACTERS:
+        found = await parts.bulletins.get(identifier)
+        if found.kind is SubjectKind.INCIDENT and (by is None or found.by in by):
+            return found
+        raise NotFoundError(f"there is no report {identifier}")
+    match await parts.bulletins.ending_in(identifier.upper(), SubjectKind.INCIDENT, by):
+        case [found]:
+            return found
+        case []:
+            raise NotFoundError(f"there is no report whose number ends in {identifier}")
+        case _:
+            raise NotFoundError(f"several reports' numbers end in {identifier}: give the whole one")
 
 
 def _view(bulletin: Bulletin) -> dict[str, Any]:

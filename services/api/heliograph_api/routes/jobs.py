@@ -146,6 +146,6 @@ async def _whole_id(request: Request, end: str, caller: Identity) -> str:
         case [found]:
             return found
         case []:
-            raise NotFoundError(f"there is no job whose id ends in {end} among the latest")
+            raise NotFoundError(f"there is no job whose id ends in {end} among the latest that you may see")
         case _:
             raise NotFoundError(f"several ids end in {end}: give the whole one")

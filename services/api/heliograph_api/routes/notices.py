@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from heliograph.errors import InvalidInputError, NotFoundError
+from heliograph.errors import ForbiddenError, InvalidInputError, NotFoundError
 from heliograph.identity.identity import Identity
-from heliograph.identity.roles import Action
+from heliograph.identity.roles import Action, roles_that_may
 from heliograph.ids import new_id
 from heliograph.notices.bulletins import Bulletin
 from heliograph.notices.campaigns import CampaignSubjects
@@ -53,9 +53,13 @@ async def list_notices(
     Everybody may read with `group` what became of the notices of a group of theirs. Who may not see everybody's jobs
     reads the address of those to them; of others only what they are, such as `operators`.
     """
-    if group is None:
-        caller.require(Action.SEE_ALL)
-    elif subject is not None:
+    if group is None and not caller.may(Action.SEE_ALL):
+        who = ", ".join(roles_that_may(Action.SEE_ALL))
+        raise ForbiddenError(
+            "to list the notices of everybody takes one of these roles: "
+            f"{who}; name a job of yours (GET /v1/jobs/ID/notices, `heliograph notices ID`), or a group with `group`"
+        )
+    if group is not None and subject is not None:
         raise InvalidInputError.of("group", "name a group or a subject, not both")
     if status and state and status is not state:
         raise InvalidInputError.of("state", "this is another word for `status`, and they differ")

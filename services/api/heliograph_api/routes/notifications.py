@@ -27,8 +27,8 @@ MERGE_PATCH = "application/merge-patch+json"
     responses=problems(401, 403),
 )  # fmt: skip
 async def read_preferences(request: Request, caller: Person) -> Response:
-    """Answer with the stored preferences and, by channel, with what they and the token amount to."""
-    return _answer(caller, await parts_of(request).preferences.get(caller.subject))
+    """Answer with the stored preferences and, by channel, what they and the token amount to, and the defaults."""
+    return await _answer(request, caller, await parts_of(request).preferences.get(caller.subject))
 
 
 @router.patch(
@@ -47,7 +47,7 @@ async def change_preferences(request: Request, caller: Person) -> Response:
     def change(before: Preferences) -> Preferences:
         return stored(judged(NotificationPreferences, merged(shown(before).stated(), patch)), before)
 
-    return _answer(caller, await parts_of(request).preferences.change(caller.subject, change))
+    return await _answer(request, caller, await parts_of(request).preferences.change(caller.subject, change))
 
 
 async def _require_own(request: Request, caller: Identity, patch: dict[str, Any]) -> None:
@@ -61,9 +61,9 @@ async def _require_own(request: Request, caller: Identity, patch: dict[str, Any]
             require_own(caller, places, f"{channel}.{name}", channel, recipient)
 
 
-def _answer(caller: Identity, preferences: Preferences) -> Response:
+async def _answer(request: Request, caller: Identity, preferences: Preferences) -> Response:
     wishes = reached(claimed_wishes(caller.claims), preferences)
     effective = {wish.channel: EffectiveWishes.from_wish(wish).model_dump() for wish in wishes}
-    return json_response(
-        {**dict.fromkeys(NotificationPreferences.model_fields), **shown(preferences).stated(), "effective": effective}
-    )
+    stated = {**dict.fromkeys(NotificationPreferences.model_fields), **shown(preferences).stated()}
+    defaults = await parts_of(request).announced_channels.defaults()
+    return json_response({**stated, "effective": effective, "defaults": defaults})

@@ -15,7 +15,7 @@ from heliograph.identity.roles import Action
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import State
 from heliograph.jobs.store.counts import Count
-from heliograph.queues.agents import Claim
+from heliograph.queues.claiming import Claim
 from heliograph.queues.model import Queue
 from heliograph.wire import ClaimPage, ClaimRequest, QueueDeclaration, QueuePage, QueueView, job_json
 from heliograph.wire.agents import LONGEST_WAIT_SECONDS

@@ -18,6 +18,7 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPResponseException
+from typing_extensions import override
 
 from heliograph_notifier.channels.session import CLOSING, Session
 
@@ -80,6 +81,16 @@ class _Connection:
     @property
     def is_trusted(self) -> bool:
         return self.is_clean and time.monotonic() - self.used_at < TRUSTED_SECONDS
+
+
+class _Client(SMTP):
+    """Opens a connection; one that does not come about is closed at once, where TLS would wait for the server."""
+
+    @override
+    def close(self) -> None:
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+        super().close()
 
 
 class Connections:
@@ -150,18 +161,14 @@ class Connections:
             if connection.is_fit:
                 if connection.is_trusted and not asked:
                     return connection
-                try:
-                    await connection.session.reset()
-                except (SMTPException, OSError):
-                    connection.session.close()
-                else:
+                if await _answers(connection.session):
                     return connection
             else:
                 await _quit(connection.session)
         return None
 
     async def _open(self) -> _Connection:
-        client = SMTP(
+        client = _Client(
             hostname=self._server.host, port=self._server.port, username=self._server.user,
             password=self._server.password, use_tls=self._server.is_tls, start_tls=self._server.starts_tls,
             timeout=COMMAND_SECONDS, tls_context=self._trust,
@@ -187,10 +194,24 @@ def _session(client: SMTP) -> Session:
     )  # fmt: skip
 
 
+async def _answers(session: Session) -> bool:
+    """Return whether the server still answers; the connection is closed unless it does, also on being cancelled."""
+    try:
+        await session.reset()
+    except BaseException as error:
+        session.close()
+        if isinstance(error, SMTPException | OSError):
+            return False
+        raise
+    return True
+
+
 async def _quit(session: Session) -> None:
-    with contextlib.suppress(SMTPException, OSError):
-        await session.quit(QUIT_SECONDS)
-    session.close()
+    try:
+        with contextlib.suppress(SMTPException, OSError):
+            await session.quit(QUIT_SECONDS)
+    finally:
+        session.close()
 
 
 def _why(error: BaseException) -> str:

@@ -1,9 +1,21 @@
 """E-mail: one recipient a message, and the server's answer in this project's words."""
 
+import asyncio
+from dataclasses import dataclass
+
 from aiosmtplib import SMTPException, SMTPResponseException, SMTPSenderRefused, SMTPServerDisconnected
 from typing_extensions import override
 
-from heliograph.channels import Channel, ChannelContext, Notice, OutcomeUnknown, Refused, SendError, TryLater
+from heliograph.channels import (
+    CancelledUnsentError,
+    Channel,
+    ChannelContext,
+    Notice,
+    OutcomeUnknown,
+    Refused,
+    SendError,
+    TryLater,
+)
 from heliograph.errors import NotFoundError
 from heliograph.jobs.model import Artifact
 from heliograph.notices.model import Delivery, Policy
@@ -15,6 +27,14 @@ from heliograph_notifier.channels.session import Session
 # Codes by which a server speaks of itself or of the connection rather than of the message: 421 closing the channel,
 # 454 temporary authentication failure or too many logins (RFC 5321, RFC 4954).
 _SLOW = frozenset({421, 454})
+
+
+@dataclass(slots=True)
+class _Mail:
+    """A mail, and whether any of its text may have reached the server."""
+
+    recipient: str
+    is_handed_over: bool = False
 
 
 class EmailChannel(Channel):
@@ -51,6 +71,15 @@ class EmailChannel(Channel):
     @override
     async def send(self, notice: Notice, delivery: Delivery) -> str:
         """Send one mail; the receipt is the server's answer to its data."""
+        mail = _Mail(delivery.recipient)
+        try:
+            return await self._send(notice, delivery, mail)
+        except asyncio.CancelledError as error:
+            if mail.is_handed_over:
+                raise
+            raise CancelledUnsentError from error
+
+    async def _send(self, notice: Notice, delivery: Delivery, mail: _Mail) -> str:
         picture = await self._read(notice.picture) if notice.picture else None
         try:
             message = self._composer.compose(notice, delivery, picture)
@@ -58,9 +87,9 @@ class EmailChannel(Channel):
             raise Refused(str(error)) from error
         try:
             try:
-                return await self._transact(delivery.recipient, message, asked=False)
+                return await self._transact(mail, message, asked=False)
             except SMTPServerDisconnected:  # it had gone while it was idle: nothing was on its way yet
-                return await self._transact(delivery.recipient, message, asked=True)
+                return await self._transact(mail, message, asked=True)
         except SendError:
             raise
         except SMTPResponseException as error:
@@ -70,9 +99,9 @@ class EmailChannel(Channel):
         except (SMTPException, OSError, BusyError) as error:
             raise TryLater(_words(error)) from error
 
-    async def _transact(self, recipient: str, message: bytes, *, asked: bool) -> str:
+    async def _transact(self, mail: _Mail, message: bytes, *, asked: bool) -> str:
         async with self._connections.lend(asked=asked) as session:
-            return await _hand_over(session, self._composer.envelope_sender, recipient, message)
+            return await _hand_over(session, self._composer.envelope_sender, mail, message)
 
     @override
     async def close(self) -> None:
@@ -86,13 +115,15 @@ class EmailChannel(Channel):
             return None  # removed since; the mail says the rest
 
 
-async def _hand_over(session: Session, sender: str, recipient: str, message: bytes) -> str:
+async def _hand_over(session: Session, sender: str, mail: _Mail, message: bytes) -> str:
     """Run one mail transaction; once the message is on its way, anything but an answer leaves its fate unknown."""
-    if not (recipient.isascii() or session.takes_utf8):
+    if not (mail.recipient.isascii() or session.takes_utf8):
         raise Refused("the mail server takes no address with letters beyond ASCII")
-    await session.begin(sender, recipient)
+    await session.begin(sender, mail.recipient)
+    session.hand_over(message)
+    mail.is_handed_over = True
     try:
-        answer = await session.finish(message)
+        answer = await session.answer()
     except SMTPResponseException:
         raise
     except (SMTPException, OSError) as error:

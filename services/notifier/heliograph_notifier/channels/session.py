@@ -5,6 +5,10 @@ the server takes commands together (PIPELINING, RFC 2920), as nearly all do; hal
 """
 
 import asyncio
+import contextlib
+import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Sequence
 
@@ -44,6 +48,8 @@ class Session(asyncio.Protocol):
         self._replies: deque[SMTPResponse] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._error: SMTPException | None = None  # why nothing more comes
+        self._is_leaving = False  # a mail that was handed over may still be on its way out
+        self._spoke_early = False  # before it had that mail
         transport.set_protocol(self)
 
     @property
@@ -65,6 +71,7 @@ class Session(asyncio.Protocol):
         replies = await self._ask((f"MAIL FROM:<{sender}>{option}", f"RCPT TO:<{recipient}>", "DATA"))
         refused = next((number for number, reply in enumerate(replies) if reply.code not in _ACCEPTED[number]), None)
         if refused is None:
+            await asyncio.sleep(0)  # one that hung up along with its answer is known to be gone then
             return
         if replies[-1].code == _GO_ON:
             self.close()
@@ -75,20 +82,37 @@ class Session(asyncio.Protocol):
             SMTPDataError(code, words),
         )[refused]
 
-    async def finish(self, message: bytes) -> SMTPResponse:
-        """Send the mail that the server expects, each line ended by CRLF, and return its answer.
+    def hand_over(self, message: bytes) -> None:
+        """Begin to send the mail that the server expects, each line ended by CRLF.
+
+        Raises
+        ------
+        SMTPServerDisconnected
+            Nothing of it was sent: the connection is gone, or the server spoke unasked, and is left.
+        """
+        self._expect_silence()
+        end = b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"
+        stuffed = b"." + message if message.startswith(b".") else message
+        self._send(stuffed.replace(b"\r\n.", b"\r\n..") + end)
+        self._is_leaving = True
+
+    async def answer(self) -> SMTPResponse:
+        """Return the server's answer to the mail that was handed over.
 
         Raises
         ------
         SMTPResponseException
             The server refuses it.
         SMTPException
-            No answer came: it may or may not have taken it.
+            No answer came that is one to the whole mail: it may or may not have taken it.
         """
-        end = b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"
-        stuffed = b"." + message if message.startswith(b".") else message
-        self._send(stuffed.replace(b"\r\n.", b"\r\n..") + end)
         reply = await self._reply()
+        said_more = self._received or any(each.code != CLOSING for each in self._replies)
+        if self._spoke_early or said_more:
+            self.close()
+        self._is_leaving = False
+        if said_more or (self._spoke_early and reply.code == 250):  # which of it is the answer, if any, is not known
+            raise SMTPServerDisconnected("the server spoke unasked")
         if reply.code != 250:
             raise SMTPDataError(*reply)
         return reply
@@ -106,13 +130,14 @@ class Session(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._lose(SMTPServerDisconnected("the connection is closed"))
-        self._transport.close()
+        """Close the connection at once; of what did not leave yet nothing ever will."""
+        self._break(SMTPServerDisconnected("the connection is closed"))
 
     @override
     def data_received(self, data: bytes) -> None:
         self._received += data
+        if self._is_leaving and self._transport.get_write_buffer_size():
+            self._spoke_early = True
         try:
             while (end := _end_of_reply(self._received)) is not None:
                 self._replies.append(_parsed(bytes(self._received[:end])))
@@ -120,8 +145,7 @@ class Session(asyncio.Protocol):
             if len(self._received) > MOST_REPLY_BYTES:
                 raise ValueError
         except ValueError:
-            self._lose(SMTPServerDisconnected("the server's answer is none of SMTP"))
-            self._transport.close()
+            self._break(SMTPServerDisconnected("the server's answer is none of SMTP"))
         self._wake()
 
     @override
@@ -130,8 +154,7 @@ class Session(asyncio.Protocol):
 
     async def _ask(self, commands: Sequence[str]) -> list[SMTPResponse]:
         """Return the answers to commands, one at least; none follows one that ends the matter."""
-        if self._received or self._replies:  # it spoke unasked, as one does that is about to hang up
-            self.close()
+        self._expect_silence()
         replies: list[SMTPResponse] = []
         if self._pipelines:
             self._send("".join(f"{_one_line(command)}\r\n" for command in commands).encode())
@@ -163,14 +186,26 @@ class Session(asyncio.Protocol):
                 self._waiting = None
         return self._replies.popleft()
 
-    def _give_up(self) -> None:
-        self._lose(SMTPReadTimeoutError("Timed out waiting for server response"))
-        self._transport.close()  # an answer that comes late would be taken for another
+    def _give_up(self) -> None:  # an answer that comes late would be taken for another
+        self._break(SMTPReadTimeoutError("Timed out waiting for server response"))
+
+    def _expect_silence(self) -> None:
+        """Leave a server that spoke unasked, as one does that is about to hang up."""
+        if self._received or self._replies:
+            self._break(SMTPServerDisconnected("the server spoke unasked"))
 
     def _send(self, data: bytes) -> None:
         if not self.is_connected:
             raise self._error or SMTPServerDisconnected("Connection lost")
         self._transport.write(data)
+
+    def _break(self, error: SMTPException) -> None:
+        """Let nothing more leave: closed with patience, a connection would go on sending after it was given up."""
+        self._lose(error)
+        if self._is_leaving and not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # no descriptor is free for it: then that is sent
+                _forgo(self._transport.get_extra_info("socket"))
+        self._transport.abort()
 
     def _lose(self, error: SMTPException) -> None:
         self._error = self._error or error
@@ -179,6 +214,12 @@ class Session(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+def _forgo(connected: socket.socket) -> None:
+    """Have the system drop, on closing, what it took and did not send yet."""
+    with socket.socket(fileno=os.dup(connected.fileno())) as same:  # for loops whose sockets take no options
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _one_line(command: str) -> str:
@@ -198,6 +239,6 @@ def _end_of_reply(received: bytearray) -> int | None:
 
 
 def _parsed(reply: bytes) -> SMTPResponse:
-    lines = [line.strip() for line in reply.splitlines()]
+    lines = [line.strip() for line in reply.removesuffix(b"\n").split(b"\n")]  # a CR within is one more letter
     words = b"\n".join(line[4:].strip() for line in lines)
     return SMTPResponse(int(lines[-1][:3]), words.decode("utf-8", "surrogateescape"))

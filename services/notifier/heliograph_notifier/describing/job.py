@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from heliograph.channels import File, Link, Notice, Row, Section
 from heliograph.ids import short_id
 from heliograph.jobs.model import Artifact, Change, Job
+from heliograph.masking import holds_mask
 from heliograph.notices.model import Delivery, Occasion
 from heliograph.notices.notify import Notify
 from heliograph_notifier.describing.snippet import snippet
@@ -136,7 +137,9 @@ def _facts(
 def _pages(job: Job, delivery: Delivery, links: Links) -> tuple[Link, ...]:
     """Return where the work can be looked at, the page worth opening first in front."""
     is_begun = job.attempt > 0 and delivery.occasion is not Occasion.SUBMITTED
-    ours = links.work(job.id, is_begun=is_begun, is_over=delivery.occasion in _OVER)
+    # A secret is shown to nobody, so that what holds one cannot be repeated from its page.
+    is_repeatable = delivery.occasion in _OVER and not holds_mask(job.parameters)
+    ours = links.work(job.id, is_begun=is_begun, is_repeatable=is_repeatable)
     page = job.handler or ""
     # What its submitter named is passed on where it is the address of a page and holds nothing that gives access.
     if not page.startswith(("https://", "http://")) or clean(page) != page or len(page) > MOST_ADDRESS:

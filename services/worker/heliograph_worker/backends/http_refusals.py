@@ -6,11 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 from heliograph.backends import BackendError, FatalError, TransientError, UsageError
-from heliograph.backends.failures import clean
+from heliograph.backends.failures import MOST_TOLD, clean
 from heliograph_worker.backends.outbound import Answer
 
 _MOST_BYTES = 64 * 1024  # of an answer that is looked at for a reason
-_LONGEST = 500  # characters of a server's own words
 _WORDS = ("detail", "message", "error_message", "error", "reason", "title")
 _USAGE = {400, 413, 422}
 _PASSING = {408, 425, 429}
@@ -55,10 +54,10 @@ def judge(answer: Answer, secrets: Iterable[str], *, knows_the_job: bool = False
 
 
 def shown(text: str, secrets: Iterable[str]) -> str:
-    """Return a server's words as they may be shown: on one line, not too long, without what is secret."""
+    """Return a server's words as they may be shown: on one line, without what is secret. The worker cuts them."""
     for secret in secrets:
         text = text.replace(secret, "...")
-    return clean("".join(character if character.isprintable() else " " for character in text), _LONGEST)
+    return clean("".join(character if character.isprintable() else " " for character in text), MOST_TOLD)
 
 
 def _kind(status: int, *, knows_the_job: bool) -> type[BackendError]:

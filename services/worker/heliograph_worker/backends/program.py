@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,12 +19,11 @@ from types import MappingProxyType
 from typing import IO
 
 from heliograph.backends import Cancelled, FatalError, UsageError
-from heliograph.backends.failures import clean
+from heliograph.backends.failures import MOST_TOLD, clean
 from heliograph.backends.result import MAX_BYTES
 
 _PIECE = 64 * 1024
-_TAIL = 4096  # bytes of standard error that are looked at for its last line
-_LONGEST_LINE = 500  # characters of it in a message
+_TAIL = MOST_TOLD  # bytes of standard error that are looked at for its last line
 _LAST_WORDS_SECONDS = 1.0  # for a stream to end once the program has; what that left running may hold it open
 _LOOK_SECONDS = 0.05
 
@@ -63,13 +63,13 @@ class _Pump:
         self.kept = bytearray()
         self.total = 0
         self._done = 0  # bytes that are kept and told
+        self._reading = threading.Lock()  # a byte is in the pipe or in ``total``, for whoever holds it
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         with self._stream:
-            while piece := self._stream.read1(_PIECE):  # type: ignore[attr-defined] # a pipe of Popen is buffered
-                self.total += len(piece)
+            while piece := self._next():
                 if self._to_log:
                     sys.stderr.buffer.write(piece)
                     sys.stderr.buffer.flush()
@@ -79,9 +79,20 @@ class _Pump:
                     self.kept += piece
                 self._done += len(piece)
 
+    def _next(self) -> bytes:
+        """Wait for something to read without holding the lock, then read and count what there is."""
+        ready = select.poll()
+        ready.register(self._stream, select.POLLIN)
+        ready.poll()
+        with self._reading:
+            piece: bytes = self._stream.read1(_PIECE)  # type: ignore[attr-defined] # a pipe of Popen is buffered
+            self.total += len(piece)
+        return piece
+
     def finish(self) -> None:
         """Wait for all that the program wrote, however long a busy machine takes, and a moment for the stream's end."""
-        written = self.total + self._waiting()
+        with self._reading:
+            written = self.total + self._waiting()
         while self._thread.is_alive() and self._done < written:
             self._thread.join(_LOOK_SECONDS)
         self._thread.join(_LAST_WORDS_SECONDS)
@@ -153,7 +164,7 @@ def _wait_for_all() -> None:
 def _last_line(said: bytes) -> str:
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     shown = "".join(character if character.isprintable() else " " for character in lines[-1]) if lines else ""
-    return clean(shown, _LONGEST_LINE)
+    return clean(shown, MOST_TOLD)
 
 
 def _signal_name(number: int) -> str:

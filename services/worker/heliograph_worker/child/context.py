@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from heliograph.backends.artifacts import check_name, media_type_of
 from heliograph.backends.context import Callback, ChildJob
 from heliograph.backends.errors import UsageError
-from heliograph.backends.failures import clean
-from heliograph.backends.telling import LONGEST_STAGE, progress_of, remembered_json, submission_json
+from heliograph.backends.failures import MOST_TOLD, clean
+from heliograph.backends.telling import progress_of, remembered_json, submission_json
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import OVER, ErrorKind, State
 from heliograph_worker.child.channel import Channel
@@ -113,7 +113,7 @@ class ChildContext:
         else:
             with place.open("wb") as target:
                 shutil.copyfileobj(content, target)
-        media_type = clean(media_type or media_type_of(name), LONGEST_STAGE)
+        media_type = clean(media_type or media_type_of(name), MOST_TOLD)
         self._channel.send(ArtifactMade(name=name, number=number, media_type=media_type))
 
     def remember(self, **values: Any) -> None:

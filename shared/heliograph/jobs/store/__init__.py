@@ -1,5 +1,6 @@
 """Jobs in MongoDB. Every filter, update and index over jobs stands in this package."""
 
+from heliograph.jobs.store.agent_answers import AnswerStore
 from heliograph.jobs.store.agent_claims import AgentClaims
 from heliograph.jobs.store.agents import AgentStore
 from heliograph.jobs.store.claims import ClaimStore
@@ -14,6 +15,6 @@ from heliograph.jobs.store.trees import TreeStore
 from heliograph.jobs.store.upkeep import UpkeepStore
 
 __all__ = [
-    "AgentClaims", "AgentStore", "ClaimStore", "Counts", "FollowerStore", "JobStore", "KnownRequest", "Listing",
-    "LogStore", "OutboxStore", "SetStore", "TreeStore", "UpkeepStore",
+    "AgentClaims", "AgentStore", "AnswerStore", "ClaimStore", "Counts", "FollowerStore", "JobStore", "KnownRequest",
+    "Listing", "LogStore", "OutboxStore", "SetStore", "TreeStore", "UpkeepStore",
 ]  # fmt: skip

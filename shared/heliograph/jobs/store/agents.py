@@ -4,13 +4,14 @@ As for workers, the token of the lease is the fence. What ends an agent's hold l
 job, so that the same report, sent again because its answer was lost, is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from heliograph.errors import NotFoundError
 from heliograph.identity.identity import EVERYTHING, Scope
+from heliograph.ids import new_token
 from heliograph.jobs.model import Job
 from heliograph.jobs.states import HELD, State
 from heliograph.jobs.store.apply import apply_change
@@ -75,12 +76,26 @@ class AgentStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.collection(JOBS)
 
-    async def claimed_under(self, request: str) -> list[Job]:
-        """Return the jobs that are held under the words of one claim (``request_word``), by rank."""
-        words = {"$gte": request_word(request, 0), "$lt": request + _BEYOND}
+    async def claimed_under(self, request: str) -> dict[str, Job]:
+        """Return the jobs that are held under the words of one claim (``request_word``)."""
         with translated():
-            found = self._jobs.find({"lease.request": words, "state": {"$in": list(HELD)}}, VIEW)
-            return sorted([to_job(document) async for document in found], key=rank)
+            found = self._jobs.find(_held_under(request), VIEW)
+            return {document["lease"]["request"]: to_job(document) async for document in found}
+
+    async def give_back(self, request: str, tokens: Iterable[str], by: str) -> list[str]:
+        """Queue again, as if they had not been handed out, what is held under one claim and these tokens.
+
+        Returns the ids of the jobs.
+        """
+        where = {**_held_under(request), "lease.token": {"$in": list(tokens)}}
+        with translated():
+            found = await self._jobs.find(where, {"lease.token": 1}).to_list()
+        plan = finishing(Finish(State.QUEUED, hands_back=True), by)
+        return [
+            document["_id"]
+            for document in found
+            if await self._change(_held(document["_id"], document["lease"]["token"]), replace(plan, id=new_token()))
+        ]
 
     async def standing(self, identifier: str, scope: Scope = EVERYTHING) -> Standing:
         """Return a job of a pull queue; ``NotFoundError`` where there is none within the scope."""
@@ -138,6 +153,11 @@ class AgentStore:
 
 def _held(identifier: str, token: str) -> dict[str, Any]:
     return {"_id": identifier, "lease.token": token, "state": {"$in": list(HELD)}, **_OF_AGENTS}
+
+
+def _held_under(request: str) -> dict[str, Any]:
+    words = {"$gte": request_word(request, 0), "$lt": request + _BEYOND}
+    return {"lease.request": words, "state": {"$in": list(HELD)}}
 
 
 def _values(progress: Progress) -> dict[str, Expression]:

@@ -99,6 +99,7 @@ class ClaimStore:
         below: Sequence[str] = (),
         request: str | None = None,
         is_last: bool = False,
+        token: str | None = None,
     ) -> Job | None:
         """Take the next job that is due, by priority, then age; None where there is none.
 
@@ -123,13 +124,15 @@ class ClaimStore:
             The word under which the claim can be found again; no two held jobs have the same.
         is_last
             Whether this is the last attempt of the job's series, however many it was allowed.
+        token
+            The lease's, where the caller must know it although the answer does not come.
 
         Raises
         ------
         DuplicateError
             A held job was claimed under this ``request`` already.
         """
-        token = new_token()
+        token = token or new_token()
         claiming = partial(claim_plan, holder, lease, into, request=request, is_last=is_last, token=token)
         try:
             return await self._claim(queues, limits, below, claiming)

@@ -5,6 +5,7 @@ most are partial: a job is in them only while the question may concern it.
 """
 
 from heliograph.jobs.states import ACTIVE, State
+from heliograph.jobs.store.agent_answers import ensure_answer_indexes
 from heliograph.storage import Database, Index
 
 JOBS = "jobs"
@@ -79,6 +80,7 @@ INDEXES = (
 
 
 async def ensure_job_indexes(database: Database) -> None:
-    """Create the indexes over jobs and their logs where they are missing."""
+    """Create the indexes over jobs, their logs and the claims of them where they are missing."""
     await database.ensure_indexes(JOBS, INDEXES)
+    await ensure_answer_indexes(database)
     await database.ensure_indexes("logs", (Index("of_job", (("job", 1), ("series", 1), ("attempt", 1), ("n", 1)), {}),))

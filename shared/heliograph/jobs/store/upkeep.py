@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from heliograph.backends.failures import ran_too_long
+from heliograph.backends.failures import held_too_long, ran_too_long
 from heliograph.jobs.model import JobError
 from heliograph.jobs.states import ACTIVE, HELD, OVER, ErrorKind, State
 from heliograph.jobs.store.apply import apply_change
@@ -37,11 +37,12 @@ class LostLease:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """A job that an agent, under the lease of this token, holds for longer than its ``limit``."""
+    """A job that an agent, under the lease of this token, has in this state for longer than its ``limit``."""
 
     job: str
     token: str
     limit: timedelta
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +108,15 @@ class UpkeepStore:
         """Return jobs that agents hold beyond their deadline, as far as ``connected_for`` gave them time to report."""
         where = {"lease.deadline": {"$type": "date"}, "$expr": _is_overdue(connected_for)}
         with translated():
-            found = await self._jobs.find(where, {"lease.token": 1, "timeout_seconds": 1}).limit(BATCH).to_list(BATCH)
+            names = {"lease.token": 1, "timeout_seconds": 1, "state": 1}
+            found = await self._jobs.find(where, names).limit(BATCH).to_list(BATCH)
         return [
-            Overrun(document["_id"], document["lease"]["token"], timedelta(seconds=document["timeout_seconds"]))
+            Overrun(
+                document["_id"], document["lease"]["token"], timedelta(seconds=document["timeout_seconds"]),
+                State(document["state"]),
+            )
             for document in found
-        ]
+        ]  # fmt: skip
 
     async def end_overrun(self, overrun: Overrun, connected_for: timedelta) -> bool:
         """End a job whose agent took longer than it may: ``failed``, or ``cancelled`` where somebody wished so.
@@ -119,11 +124,12 @@ class UpkeepStore:
         Nothing is called overdue before we were connected for long enough: what the agent finished while we were away
         it could not report.
         """
-        error = error_document(JobError(ErrorKind.TIMEOUT, ran_too_long(overrun.limit)))
+        words = ran_too_long if overrun.state is State.RUNNING else held_too_long
+        error = error_document(JobError(ErrorKind.TIMEOUT, words(overrun.limit)))
         choice = when("$cancel_requested", State.CANCELLED.value, State.FAILED.value)
         fields = {"error": when(IS_CANCELLED, CANCELLED, literal(error)), "stage": REMOVE}
         where = {
-            "_id": overrun.job, "lease.token": overrun.token, "state": {"$in": list(HELD)},
+            "_id": overrun.job, "lease.token": overrun.token, "state": overrun.state.value,
             "lease.deadline": {"$type": "date"}, "$expr": _is_overdue(connected_for),
         }  # fmt: skip
         plan = ChangePlan(BY, Target((State.FAILED, State.CANCELLED), choice), fields)

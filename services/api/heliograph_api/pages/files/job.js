@@ -15,11 +15,14 @@ const OVER = new Set(["done", "failed", "cancelled"]);
 
 const id = decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
 const jobs = new URL("../v1/jobs", location.href).href;
+const me = new URL("../v1/me", location.href).href;
 const own = `${jobs}/${encodeURIComponent(id)}`;
 const $ = (name) => document.getElementById(name);
 
 let job = null;
 let looking = null; // the AbortController of the present round
+let mayChange = false; // whether whoever reads may have the job run again
+let agreed = null; // what is done where the question is answered with yes
 
 class Refused extends Error {
   constructor(status, message) {
@@ -46,13 +49,17 @@ function complain(error) {
   say("fault", error instanceof Refused ? sentence(error.message) : "The service does not answer; try again in a while.");
 }
 
+function titled() {
+  return job.name ?? job.backend ?? job.queue;
+}
+
 function sentence(words) {
   return words && `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }
 
 function enter(why) {
   looking?.abort();
-  sessionStorage.removeItem(TOKEN);
+  mayChange = false;
   $("job").hidden = true;
   $("entry").hidden = false;
   say("fault", sentence(why));
@@ -115,9 +122,19 @@ function showFiles() {
   }));
 }
 
+function showActions() {
+  const isWithheld = holdsMask(job.parameters);
+  $("withheld").hidden = !isWithheld;
+  $("repeat").hidden = isWithheld;
+  $("again").hidden = !(mayChange && OVER.has(job.state));
+  const isWorthAnotherRun = !$("again").hidden && job.state !== "done"; // a result is not lightly given up
+  $("again").classList.toggle("plain", !isWorthAnotherRun);
+  $("repeat").classList.toggle("plain", isWorthAnotherRun);
+}
+
 function show() {
   const isOver = OVER.has(job.state);
-  const title = job.name ?? job.backend ?? job.queue;
+  const title = titled();
   say("name", title);
   document.title = `${job.state}: ${title}`;
   say("state", job.cancel_requested && !isOver ? `${job.state}, to be cancelled` : job.state);
@@ -129,6 +146,7 @@ function show() {
   say("message", job.error ? `${job.error.kind}: ${job.error.message}` : job.message);
   showFacts();
   showFiles();
+  showActions();
   for (const [name, value] of [["parameters", job.parameters], ["result", job.result]]) {
     $(`with-${name}`).hidden = value === null || value === undefined;
     say(name, json(value));
@@ -148,7 +166,10 @@ async function look() {
       job = await answer.json();
       say("fault", "");
       show();
-      if (isFirst) arrive();
+      if (isFirst) {
+        arrive();
+        learnRights(round.signal);
+      }
       isFirst = false;
       if (OVER.has(job.state)) return;
     } catch (error) {
@@ -160,6 +181,17 @@ async function look() {
       if (isFinal) return;
       await new Promise((go) => setTimeout(go, AGAIN_SECONDS * 1000));
     }
+  }
+}
+
+async function learnRights(signal) {
+  try {
+    const { subject, may } = await (await ask(me, { signal })).json();
+    const isOwn = subject === job.owner && may.includes("cancel and retry one's own jobs");
+    mayChange = isOwn || may.includes("cancel and retry everybody's jobs");
+    showActions();
+  } catch (error) {
+    if (error.name !== "AbortError") complain(error);
   }
 }
 
@@ -218,14 +250,38 @@ function holdsMask(value) {
 }
 
 function askToRepeat() {
-  if (holdsMask(job.parameters)) {
-    say("fault", "The request holds a secret, which is shown to nobody: submit it again with the secret. Who may change this job can also have it run again as it is, with heliograph retry.");
-    return;
-  }
-  say("ask-what", `${job.name ?? job.backend ?? job.queue} is submitted once more with the same parameters, under your name.`);
+  if (holdsMask(job.parameters)) return $("withheld").scrollIntoView();
+  const what = `${titled()} is submitted once more with the same parameters, as a new request under your name.`;
+  askWhether("Repeat this request?", what, "Submit it again", repeat);
+}
+
+function askToRunAgain() {
+  const what = `${titled()} runs once more, as the same request: what comes of it takes the place of its result.`;
+  askWhether("Run it again?", what, "Run it again", runAgain);
+}
+
+function askWhether(title, what, yes, act) {
   if ($("ask").open) return;
+  agreed = act;
+  say("ask-title", title);
+  say("ask-what", what);
+  say("ask-yes", yes);
   $("ask").returnValue = ""; // what Escape leaves as it is
   $("ask").showModal();
+}
+
+async function runAgain() {
+  $("again").disabled = true;
+  try {
+    await ask(`${own}/retry`, { method: "POST" });
+    $("show-log").hidden = false;
+    $("printed").hidden = true;
+    look();
+  } catch (error) {
+    complain(error);
+  } finally {
+    $("again").disabled = false;
+  }
 }
 
 async function repeat() {
@@ -250,11 +306,15 @@ $("entry").addEventListener("submit", (event) => {
   $("token").value = "";
   look();
 });
-$("forget").addEventListener("click", () => enter(""));
+$("forget").addEventListener("click", () => {
+  sessionStorage.removeItem(TOKEN);
+  enter("");
+});
 $("show-log").addEventListener("click", showLog);
 $("repeat").addEventListener("click", askToRepeat);
+$("again").addEventListener("click", askToRunAgain);
 $("ask").addEventListener("close", () => {
-  if ($("ask").returnValue === "yes") repeat();
+  if ($("ask").returnValue === "yes") agreed();
 });
 addEventListener("hashchange", () => job && arrive());
 

@@ -76,6 +76,15 @@ class Edits:
             if newer and newer is not change:
                 queue[identifier] = newer
 
+    def doubt(self, watch: Watch) -> None:
+        """Take in the next word about a message, also where it is the one that is known."""
+        self._known.pop(watch.id, None)
+
+    def clear(self) -> None:
+        """Forget all that is known and all that waits; what is under way goes on."""
+        for kept in (self._known, self._ends, self._others):
+            kept.clear()
+
     def forget(self, watch: Watch) -> None:
         """Take out whatever there is of a message."""
         for kept in (self._known, self._ends, self._others):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from heliograph.channels import Refused, TryLater
+from heliograph.notices.model import SubjectKind
 from heliograph.storage import StoreUnavailableError
 from heliograph_notifier.channels.matrix.content import Text, edit, transaction
 from heliograph_notifier.channels.matrix.edits import Change, Edits
@@ -89,7 +90,8 @@ class Editor:
                     await self._take_in()
                     self._stirred.set()
                 else:
-                    self._read_at = float("-inf")  # another process edits meanwhile
+                    self._read_at = float("-inf")  # another process edits meanwhile, whatever was shown here last
+                    self._edits.clear()
             except StoreUnavailableError:
                 _log.debug("live messages wait for the database")
             except Exception:  # noqa: BLE001 - whatever it is, the next look may go well
@@ -146,6 +148,8 @@ class Editor:
                 self._forget(before[gone])
             self._watches |= opened  # what was sent meanwhile is there as well
             self._news.forget()
+            for group in (each for each in opened.values() if each.subject.kind is SubjectKind.GROUP):
+                self._edits.doubt(group)  # it may stand as it did before, and another process have shown it otherwise
             self._read_at = time.monotonic()
             self._free_at = {room: at for room, at in self._free_at.items() if at > self._read_at}
             self._edited_at = {message: at for message, at in self._edited_at.items() if message in self._watches}
