@@ -77,7 +77,6 @@ def places(kind: Any, value: Any, **field: Any) -> list[tuple[Any, ...]]:
         Annotated[SecretStr | None, BeforeValidator(lambda value: value, json_schema_input_type=str)],
         Annotated[list[Secret[str]], WithJsonSchema({"type": "array"})],
     ],
-    ids=str,
 )  # fmt: skip
 def test_whatever_is_secret_is_marked(kind: Any) -> None:
     assert places(kind, "hunter22") == [("a",)]
@@ -108,7 +107,6 @@ def test_the_schema_of_a_model_without_secrets_is_pydantics() -> None:
         (SecretStr, {"validation_alias": AliasChoices("b", "c")}, "has one name"),
         (SecretStr, {"validation_alias": AliasPath("b", "c")}, "has one name"),
     ],
-    ids=str,
 )
 def test_what_could_not_be_found_is_refused(kind: Any, field: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
