@@ -250,6 +250,8 @@ async def test_a_bad_report_changes_nothing(
     ids=["NaN", "1e999", "empty", "half", "list", "text", "no token", "2 MB", "not UTF-8"],
 )  # fmt: skip
 async def test_what_is_no_report_is_refused(api: Api, held: Held, what: str, body: bytes, status: int) -> None:
+    if what == "release" and not body:
+        status = 422  # as without a token, which managers do without
     before = await stored(api, held.job)
     path = f"/v1/jobs/{held.job}/{what}"
     problem(await held.queue.agents.post(path, content=body), status)

@@ -45,9 +45,12 @@ async def test_an_answer_after_a_long_silence_starts_the_count_anew(tmp_path: Pa
             await until(lambda: here.connected_for > timedelta(seconds=2))
             mongod.suspend()
             await until(lambda: here.connected_for == timedelta(0))  # though no answer has come yet
+            before = time.monotonic()
             mongod.resume()
-            resumed = time.monotonic()
-            assert await here.confirm_connected() <= timedelta(seconds=time.monotonic() - resumed)
+            counted = await here.confirm_connected()
+            assert counted <= timedelta(
+                seconds=time.monotonic() - before + 0.02
+            )  # the server's clock ticks more slowly
 
 
 @pytest.mark.faults
