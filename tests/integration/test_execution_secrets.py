@@ -12,7 +12,7 @@ from heliograph.backends.errors import FatalError
 from heliograph.backends.result import MAX_BYTES
 from heliograph.jobs.states import ErrorKind
 from heliograph.masking import MASK, Mask
-from heliograph.secret_parameters import sealed
+from heliograph.sealed_parameters import sealed
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.pool import Pool
 from heliograph_worker.protocol import FromChild, Progress, Question, Raised, Returned, Topic

@@ -18,7 +18,8 @@ from heliograph.jobs.model import NewJob
 from heliograph.jobs.store.documents import new_document, to_claimed, to_job
 from heliograph.masking import MASK, Mask
 from heliograph.seal import SealBrokenError
-from heliograph.secret_parameters import masked, opened, put_back, sealed
+from heliograph.sealed_parameters import opened, put_back, sealed
+from heliograph.secret_parameters import masked
 from heliograph.wire import Submission
 
 KEY, OTHER = "3f1d9c0b7a5e48261122334455667788", "0a9b8c7d6e5f40312233445566778899"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heliograph.masking import MASK
-from heliograph.secret_parameters import sealed
+from heliograph.sealed_parameters import sealed
 from heliograph.testing import run
 from heliograph_worker.catalogue import Catalogue
 from heliograph_worker.pool import Pool

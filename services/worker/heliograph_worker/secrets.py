@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heliograph.masking import Mask
-from heliograph.secret_parameters import opened, put_back
+from heliograph.sealed_parameters import opened, put_back
 
 CANNOT_BE_OPENED = "its secret parameters cannot be opened with this worker's keys (HELIOGRAPH_SEAL_KEYS)"
 

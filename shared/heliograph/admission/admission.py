@@ -24,7 +24,8 @@ from heliograph.jobs.model import NewJob, Once
 from heliograph.json_text import canonical_json, json_text
 from heliograph.masking import MASK, Mask
 from heliograph.queues.model import Queue
-from heliograph.secret_parameters import Secret, masked, sealed
+from heliograph.sealed_parameters import sealed
+from heliograph.secret_parameters import Secret, masked
 from heliograph.settings import PREFIX
 from heliograph.storage import Files
 from heliograph.wire import Submission
