@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 
 class Recorder:
-    """X."""
+    """Stands where a worker does: keeps what an execution tells, and answers what it asks."""
 
     def __init__(self, *, slow: bool = False, full: bool = False, stuck: bool = False) -> None:
         self._slow = slow
